@@ -1,0 +1,190 @@
+"""Processes whose statistics are known exactly: linear state spaces and Gaussian processes."""
+
+import numpy as np
+from scipy import fft, linalg, signal
+
+from lib._checks import check_array, check_count, check_number
+from lib.lags import LagBlocks
+
+
+class LinearStateSpace:
+    """Partially observed Ornstein–Uhlenbeck process in discrete time (Qin et al., Eqs. 1–2).
+
+    x(t+1) = A x(t) + B w(t), y(t) = C x(t) + noise_std · v(t), with w, v standard normal.
+
+    Parameters
+    ----------
+    A : ndarray (n, n)
+        State transition; all eigenvalues inside the unit circle.
+    B : ndarray (n, q)
+        Input matrix.
+    C : ndarray (n,) or (1, n)
+        Observation.
+    noise_std : float
+        Standard deviation of the observation noise.
+
+    Attributes
+    ----------
+    stationary_covariance : ndarray (n, n)
+        Σ = A Σ Aᵀ + B Bᵀ.
+
+    Raises
+    ------
+    ValueError
+        A is unstable, shapes do not fit, a value is not finite, noise_std is negative.
+    """
+
+    def __init__(self, A, B, C, noise_std):
+        self.A = check_array("A", A, (None, None))
+        n = len(self.A)
+        if self.A.shape != (n, n) or n == 0:
+            raise ValueError(f"A must be a square matrix, got shape {self.A.shape}")
+        self.B = check_array("B", B, (n, None))
+        C = check_array("C", C)
+        if C.shape not in ((n,), (1, n)):
+            raise ValueError(f"C must have shape ({n},) or (1, {n}), got {C.shape}")
+        self.C = C.reshape(n)
+        self.noise_std = check_number("noise_std", noise_std, 0.0)
+        radius = np.abs(np.linalg.eigvals(self.A)).max()
+        if radius >= 1:
+            raise ValueError(
+                f"A must have all eigenvalues inside the unit circle, got {radius:.6g}"
+            )
+        self.stationary_covariance = linalg.solve_discrete_lyapunov(self.A, self.B @ self.B.T)
+
+    def autocovariance(self, n_lags):
+        """Exact autocovariance r(0), ..., r(n_lags - 1) of y, (n_lags,)."""
+        values = np.empty(check_count("n_lags", n_lags))
+        state = self.stationary_covariance @ self.C
+        for lag in range(n_lags):
+            values[lag] = self.C @ state
+            state = self.A @ state
+        values[0] += self.noise_std**2
+        return values
+
+    def sample(self, n, rng):
+        """A stationary stretch of y, (n,).
+
+        Parameters
+        ----------
+        n : int
+            Number of samples.
+        rng : numpy.random.Generator or int
+        """
+        n = check_count("n", n)
+        rng = np.random.default_rng(rng)
+        values, vectors = np.linalg.eigh(self.stationary_covariance)
+        start = vectors @ (np.sqrt(np.maximum(values, 0)) * rng.standard_normal(len(values)))
+        drive = rng.standard_normal((n - 1, self.B.shape[1])) @ self.B.T
+        # In Schur form the modes form a chain of scalar recursions, whatever A's eigenvectors.
+        upper, basis = linalg.schur(self.A, output="complex")
+        modes = np.concatenate([start[None], drive]) @ basis.conj()
+        for i in range(len(upper) - 1, -1, -1):
+            modes[1:, i] += modes[:-1, i + 1 :] @ upper[i, i + 1 :]
+            modes[:, i] = signal.lfilter([1.0], [1.0, -upper[i, i]], modes[:, i])
+        y = (modes @ (basis.T @ self.C)).real
+        return y + self.noise_std * rng.standard_normal(n)
+
+
+def rational_quadratic(tau, alpha=1.0, length=1.0):
+    """(1 + τ²/(2 α ℓ²))^(-α), for an array of lags τ in seconds. Heavy-tailed, as images are."""
+    alpha = check_number("alpha", alpha, 0.0, open_minimum=True)
+    length = check_number("length", length, 0.0, open_minimum=True)
+    return (1 + np.square(tau) / (2 * alpha * length**2)) ** -alpha
+
+
+def squared_exponential(tau, length=1.0):
+    """exp(-τ²/(2 ℓ²)), for an array of lags τ in seconds."""
+    length = check_number("length", length, 0.0, open_minimum=True)
+    return np.exp(-np.square(tau) / (2 * length**2))
+
+
+def exponential(tau, length=1.0):
+    """exp(-|τ|/ℓ), for an array of lags τ in seconds: the Ornstein–Uhlenbeck process."""
+    length = check_number("length", length, 0.0, open_minimum=True)
+    return np.exp(-np.abs(tau) / length)
+
+
+def sample_gp(kernel, n, dt, rng, size=1):
+    """Exact draws of a stationary Gaussian process by circulant embedding.
+
+    Parameters
+    ----------
+    kernel : callable
+        Autocovariance k(τ) of an array of lags in seconds.
+    n : int
+        Samples per draw.
+    dt : float
+        Sampling interval in seconds.
+    rng : numpy.random.Generator or int
+    size : int, default 1
+        Number of independent draws.
+
+    Returns
+    -------
+    ndarray (size, n)
+
+    Raises
+    ------
+    ValueError
+        The kernel is not finite, or not positive semidefinite on the n samples.
+
+    Notes
+    -----
+    The series is embedded in a circle of 2, 4, 8 or 16 times its length, the first on which the
+    circulant's eigenvalues are non-negative (Wood & Chan 1994). Where none is, the covariance
+    matrix itself is decomposed: exact too, at a cost of n³. Eigenvalues below rounding (-1e-10 of
+    the largest) mean that there is no such process.
+    """
+    n, size = check_count("n", n), check_count("size", size)
+    dt = check_number("dt", dt, 0.0, open_minimum=True)
+    rng = np.random.default_rng(rng)
+    for factor in (1, 2, 4, 8):
+        half = max(fft.next_fast_len(factor * n, real=True), 2)
+        row = check_array("kernel(tau)", kernel(dt * np.arange(half + 1)), (half + 1,))
+        spectrum = fft.rfft(np.concatenate([row, row[-2:0:-1]])).real
+        if spectrum.min() >= -1e-12 * spectrum.max():
+            return _circulant_draws(np.maximum(spectrum, 0), 2 * half, rng, size)[:, :n]
+    values, vectors = np.linalg.eigh(linalg.toeplitz(row[:n]))
+    if values[0] < -1e-10 * values[-1]:
+        raise ValueError(
+            "kernel must be positive semidefinite, "
+            f"got an eigenvalue of {values[0]:.3g} beside {values[-1]:.3g} on {n} samples"
+        )
+    weights = np.sqrt(np.maximum(values, 0))
+    return (rng.standard_normal((size, n)) * weights) @ vectors.T
+
+
+def _circulant_draws(spectrum, length, rng, size):
+    """Periodic Gaussian draws (size, length) whose power spectrum is `spectrum` (half)."""
+    noise = rng.standard_normal((size, length))
+    return fft.irfft(np.sqrt(spectrum) * fft.rfft(noise, axis=1), length, axis=1)
+
+
+def lag_covariances(autocovariance, memory, horizon, gap=1):
+    """Exact second moments of lag vectors of a stationary process (Eq. 9).
+
+    Parameters
+    ----------
+    autocovariance : ndarray
+        r(0), r(1), ...: at least memory + gap + horizon - 1 values.
+    memory, horizon, gap : int
+        As in `lib.lags.LagCovariance`.
+
+    Returns
+    -------
+    LagBlocks
+        C_pp and C_ff are Toeplitz; C_fp has entries r(gap + j + k).
+    """
+    memory, horizon = check_count("memory", memory), check_count("horizon", horizon)
+    span = memory + check_count("gap", gap) + horizon - 1
+    r = check_array("autocovariance", autocovariance, (None,))
+    if len(r) < span:
+        raise ValueError(f"autocovariance must have at least {span} lags, got {len(r)}")
+    if np.abs(r).max() > r[0] * (1 + 1e-12) or r[0] <= 0:
+        raise ValueError(
+            f"autocovariance must be positive and largest at lag 0, got r(0) = {r[0]:.6g}"
+        )
+    first = r[gap:span]
+    cross = linalg.hankel(first[:horizon], first[horizon - 1 :])
+    return LagBlocks(linalg.toeplitz(r[:memory]), cross, linalg.toeplitz(r[:horizon]))
