@@ -149,14 +149,17 @@ class LagCovariance:
 
     @property
     def past(self):
+        """E[p pᵀ] (channels * memory,)*2, not centred."""
         return self.blocks(center=False).past
 
     @property
     def cross(self):
+        """E[f pᵀ] (channels * horizon, channels * memory), not centred."""
         return self.blocks(center=False).cross
 
     @property
     def future(self):
+        """E[f fᵀ] (channels * horizon,)*2, not centred."""
         return self.blocks(center=False).future
 
     @property

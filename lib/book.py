@@ -1,0 +1,97 @@
+"""What a chapter's first cell calls, and the command line that runs chapters.
+
+``python -m lib.book rerun 02_gp --preset paper -p seed 3 --out runs`` reruns a chapter;
+``execute`` fills the cache that the rendered book is made from; ``refresh`` stores outputs and
+default results in the book itself.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import yaml
+
+from lib import chapters
+from lib.ledger import Run
+from lib.provenance import badge, collect
+
+
+def begin(chapter, *, preset="default", data=None, **parameters):
+    """Start a chapter: check its parameters, set the figure style, show the provenance badge.
+
+    Parameters
+    ----------
+    chapter : str
+        The chapter's name, such as ``"01_ou"``.
+    preset : str
+        The preset that the parameters come from. If they are not its own, results are saved as
+        ``custom``.
+    data : dict of str to str, optional
+        Fingerprints of the data sets used.
+    **parameters
+        Every parameter of the chapter.
+
+    Returns
+    -------
+    lib.ledger.Run
+        To pass to `lib.ledger.record` and `lib.ledger.save`. Results go to the folder that the
+        environment variable BOOK_RESULTS names, else to ``_build/results``.
+
+    Raises
+    ------
+    ValueError
+        A parameter is unknown, missing or of a wrong type.
+    """
+    from IPython.display import HTML, display
+
+    from lib.plotting import use_style
+
+    values = chapters.check_parameters(chapter, parameters)
+    missing = set(chapters.parameters(chapter)) - set(values)
+    if missing:
+        raise ValueError(f"parameters of {chapter} must all be given, misses {sorted(missing)}")
+    if values:
+        preset = chapters.preset_name(chapter, preset, values)
+    provenance = collect(data)
+    use_style()
+    display(HTML(badge(chapter, preset, values, provenance)))
+    folder = Path(os.environ.get("BOOK_RESULTS") or chapters.BUILD / "results")
+    return Run(chapter, preset, values, provenance, folder)
+
+
+def main(arguments=None):
+    """Run the command line; return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m lib.book", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    rerun = commands.add_parser("rerun", help="execute a chapter with other parameters")
+    rerun.add_argument("chapter")
+    rerun.add_argument("--preset", default="default", help=", ".join(chapters.PRESETS))
+    rerun.add_argument(
+        "-p", dest="overrides", nargs=2, action="append", default=[], metavar=("NAME", "VALUE")
+    )
+    rerun.add_argument("--out", type=Path, required=True, help="folder for notebook and results")
+    execute = commands.add_parser("execute", help="execute what changed, for the rendered book")
+    refresh = commands.add_parser("refresh", help="store outputs and default results in the book")
+    refresh.add_argument("chapters", nargs="*")
+    for command in (execute, refresh):
+        command.add_argument("--jobs", type=int, help="chapters at a time (default: one a core)")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "rerun":
+            # YAML reads numbers and booleans the way the presets do.
+            overrides = {name: yaml.safe_load(value) for name, value in options.overrides}
+            done = [chapters.rerun(options.chapter, options.preset, overrides, options.out)]
+        elif options.command == "execute":
+            done = chapters.execute(options.jobs)
+        else:
+            done = chapters.refresh(options.chapters, options.jobs)
+    except (ValueError, yaml.YAMLError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(str(item) for item in done) or "nothing to do")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,324 @@
+"""Chapters as programs: their parameters, presets, execution and what they depend on."""
+
+import ast
+import os
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import yaml
+
+from lib.ledger import write_text
+from lib.provenance import ROOT, hash_files
+
+BOOK = ROOT / "book"
+BUILD = ROOT / "_build"
+PRESETS = ("smoke", "default", "paper")
+_CELL_TIMEOUT_S = 1800
+
+
+def chapters():
+    """Names of all chapters, such as ``02_gp`` or ``appendix/d_verdicts``, in reading order."""
+    paths = [*sorted(BOOK.glob("*.ipynb")), *sorted(BOOK.glob("appendix/*.ipynb"))]
+    return [path.relative_to(BOOK).with_suffix("").as_posix() for path in paths]
+
+
+def read(chapter):
+    """Read a chapter's notebook.
+
+    Raises
+    ------
+    ValueError
+        There is no such chapter.
+    """
+    import nbformat
+
+    if chapter not in chapters():
+        raise ValueError(f"chapter must be one of {chapters()}, got {chapter!r}")
+    return nbformat.read(BOOK / f"{chapter}.ipynb", as_version=4)
+
+
+def parameters(chapter):
+    """Parameters of a chapter and their defaults, from its cell tagged ``parameters``.
+
+    Returns
+    -------
+    dict of str to (bool, int, float or str)
+        Without `preset`; empty if the chapter takes none.
+    """
+    cells = [cell for cell in read(chapter).cells if "parameters" in cell.metadata.get("tags", [])]
+    found = {}
+    for statement in ast.parse(cells[0].source).body if cells else []:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                found[name] = ast.literal_eval(value)
+            case _:
+                raise ValueError(
+                    f"the parameters cell of {chapter} must hold plain assignments only, "
+                    f"got {ast.unparse(statement)!r}"
+                )
+    found.pop("preset", None)
+    return found
+
+
+def preset_values(chapter, preset):
+    """Parameters of a chapter under a preset, checked against the chapter.
+
+    Raises
+    ------
+    ValueError
+        There is no such preset, or it does not fit the chapter.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"preset must be one of {list(PRESETS)}, got {preset!r}")
+    text = (BOOK / "presets" / f"{preset}.yaml").read_text(encoding="utf-8")
+    values = yaml.safe_load(text).get(chapter, {})
+    missing = set(parameters(chapter)) - set(values)
+    if missing:
+        raise ValueError(f"preset {preset} of {chapter} must also give {sorted(missing)}")
+    return check_parameters(chapter, values)
+
+
+def check_parameters(chapter, values):
+    """Return `values` if the chapter has parameters of these names and types.
+
+    A whole number is accepted for a float; nothing else is converted.
+
+    Raises
+    ------
+    ValueError
+        A name is unknown or a type is wrong; the text lists what exists.
+    """
+    known = parameters(chapter)
+    listing = ", ".join(f"{name} ({type(v).__name__}, {v!r})" for name, v in known.items())
+    checked = {}
+    for name, value in values.items():
+        if name not in known:
+            raise ValueError(
+                f"parameter must be one of {chapter}'s: {listing or 'none'}; got {name!r}"
+            )
+        wanted = type(known[name])
+        if wanted is float and type(value) is int:
+            value = float(value)
+        if type(value) is not wanted:
+            raise ValueError(
+                f"parameter {name} of {chapter} must be of type {wanted.__name__}, got {value!r}; "
+                f"it has: {listing}"
+            )
+        checked[name] = value
+    return checked
+
+
+def preset_name(chapter, preset, values):
+    """`preset` if the values are the preset's own, else ``custom``: no run poses as another."""
+    return preset if preset_values(chapter, preset) == values else "custom"
+
+
+def rerun(chapter, preset, overrides, folder):
+    """Execute a chapter with its own parameters; write notebook and results to `folder`.
+
+    Parameters
+    ----------
+    chapter, preset : str
+    overrides : dict
+        Parameters that differ from the preset.
+    folder : Path
+
+    Returns
+    -------
+    Path
+        The executed notebook.
+    """
+    import papermill
+
+    values = preset_values(chapter, preset) | check_parameters(chapter, overrides)
+    folder = Path(folder).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{Path(chapter).name}.{preset_name(chapter, preset, values)}.ipynb"
+    takes_preset = bool(parameters(chapter))
+    with _environment(BOOK_RESULTS=str(folder)):
+        notebook = papermill.execute_notebook(
+            BOOK / f"{chapter}.ipynb",
+            target,
+            values | {"preset": preset} if takes_preset else {},
+            cwd=(BOOK / chapter).parent,
+            progress_bar=sys.stderr.isatty(),
+            execution_timeout=_CELL_TIMEOUT_S,
+        )
+    for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata["tags"].append("hide-input")
+    _write_notebook(notebook, target)
+    return target
+
+
+def execute(jobs=None):
+    """Execute the chapters whose code, library modules or data changed, side by side.
+
+    Outputs go to jupyter-cache (``_build/.jupyter_cache``), from which jupyter-book takes them,
+    and results to ``_build/results``. Chapters that read all results come last.
+
+    Returns
+    -------
+    list of str
+        The chapters that were executed.
+    """
+    from jupyter_cache import get_cache
+
+    cache = get_cache(BUILD / ".jupyter_cache")
+    results = BUILD / "results"
+    results.mkdir(parents=True, exist_ok=True)
+    executed = []
+    for reads_results in (False, True):
+        stale = [
+            chapter
+            for chapter in chapters()
+            if _option(chapter, "reads_results") == reads_results
+            and not _stored_only(chapter)
+            and not _is_cached(cache, chapter)
+        ]
+        for chapter, notebook in zip(stale, _run_all(stale, results, jobs), strict=True):
+            _to_cache(cache, chapter, notebook)
+        executed += stale
+    return executed
+
+
+def refresh(names=(), jobs=None):
+    """Execute chapters in place: store their outputs and their default results in the book.
+
+    Chapters that are rendered from stored outputs are left alone unless named.
+    """
+    wanted = list(names) or [chapter for chapter in chapters() if not _stored_only(chapter)]
+    wanted.sort(key=lambda chapter: _option(chapter, "reads_results"))
+    first = [chapter for chapter in wanted if not _option(chapter, "reads_results")]
+    for group in (first, wanted[len(first) :]):
+        with tempfile.TemporaryDirectory() as folder:
+            notebooks = _run_all(group, Path(folder), jobs)
+            for chapter, notebook in zip(group, notebooks, strict=True):
+                _write_notebook(notebook, BOOK / f"{chapter}.ipynb")
+            for path in sorted(Path(folder).iterdir()):
+                write_text(BOOK / "results" / path.name, path.read_text(encoding="utf-8"))
+    return wanted
+
+
+def dependencies(chapter):
+    """Files of the library that a chapter's code imports, directly or not, sorted."""
+    notebook = read(chapter)
+    source = "\n".join(
+        line
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for line in cell.source.splitlines()
+        if not line.startswith("%")
+    )
+    found, waiting = set(), _imports(source)
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting |= _imports(path.read_text(encoding="utf-8"))
+    return sorted(found)
+
+
+def _imports(source):
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=aliases):
+                names |= {alias.name for alias in aliases}
+            case ast.ImportFrom(module=str() as module, names=aliases):
+                names |= {module} | {f"{module}.{alias.name}" for alias in aliases}
+    paths = {ROOT.joinpath(*name.split(".")).with_suffix(".py") for name in names if "lib" in name}
+    return {path for path in paths if path.parent == ROOT / "lib" and path.exists()}
+
+
+def _key(chapter):
+    """Hash of all that a chapter's outputs depend on beside its own cells."""
+    files = [*dependencies(chapter), ROOT / "requirements.txt"]
+    files += [BOOK / "claims.yml", *(BOOK / "presets" / f"{name}.yaml" for name in PRESETS)]
+    if _option(chapter, "reads_results"):
+        files += [*sorted((BOOK / "results").glob("*")), *sorted((BUILD / "results").glob("*"))]
+    return hash_files(files)
+
+
+def _option(chapter, name):
+    return bool(read(chapter).metadata.get("book", {}).get(name, False))
+
+
+def _stored_only(chapter):
+    return read(chapter).metadata.get("mystnb", {}).get("execution_mode") == "off"
+
+
+def _key_file(chapter):
+    return BUILD / "keys" / chapter.replace("/", "_")
+
+
+def _is_cached(cache, chapter):
+    path = _key_file(chapter)
+    if not path.exists() or path.read_text(encoding="utf-8") != _key(chapter):
+        return False
+    try:
+        cache.match_cache_notebook(read(chapter))
+    except KeyError:
+        return False
+    return True
+
+
+def _to_cache(cache, chapter, notebook):
+    from jupyter_cache.base import CacheBundleIn
+
+    bundle = CacheBundleIn(notebook, str(BOOK / f"{chapter}.ipynb"), data={})
+    cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+    write_text(_key_file(chapter), _key(chapter))
+
+
+def _run_all(names, results, jobs):
+    """Execute chapters in fresh kernels, `jobs` at a time; return the executed notebooks."""
+    from nbclient import NotebookClient
+
+    jobs = jobs or os.cpu_count() or 1
+    threads = max(1, (os.cpu_count() or 1) // min(jobs, max(len(names), 1)))
+    environment = {"BOOK_RESULTS": str(results)}
+    environment |= {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+
+    def run(chapter):
+        notebook = read(chapter)
+        folder = str((BOOK / chapter).parent)
+        client = NotebookClient(
+            notebook, timeout=_CELL_TIMEOUT_S, resources={"metadata": {"path": folder}}
+        )
+        client.execute()
+        return notebook
+
+    with _environment(**environment), ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(run, names))
+
+
+class _environment:
+    """Environment variables set for the kernels that are started inside the block."""
+
+    def __init__(self, **values):
+        self.values = values
+
+    def __enter__(self):
+        self.before = {name: os.environ.get(name) for name in self.values}
+        os.environ.update(self.values)
+
+    def __exit__(self, *_):
+        for name, value in self.before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _write_notebook(notebook, path):
+    """Write without what differs from run to run and no reader needs: timings, widget states."""
+    import nbformat
+
+    for cell in notebook.cells:
+        for name in ("execution", "papermill"):
+            cell.metadata.pop(name, None)
+    notebook.metadata.pop("widgets", None)
+    write_text(path, nbformat.writes(notebook) + "\n")

@@ -1,0 +1,332 @@
+"""Claims of the two papers beside what the book measured, with computed verdicts.
+
+``book/claims.yml`` lists the claims. A chapter records values in a `Run` and saves them at its end;
+`verdicts` evaluates each claim's rule on the saved values. No verdict is ever typed.
+"""
+
+import dataclasses
+import html
+import json
+import math
+import os
+from numbers import Real
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from lib._rules import check_rule, evaluate_rule
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "book" / "results"
+CLAIMS = ROOT / "book" / "claims.yml"
+
+HOLDS = "holds"
+FAILS = "does not hold"
+REPORTED = "reported"
+NOT_AT_SCALE = "not run at paper scale"
+NEEDS_DATA = "needs data that is not public"
+NOT_YET = "not yet in the book"
+
+_PAPERS = {"resu": "ReSU", "heterogeneity": "Kernel heterogeneity"}
+
+
+class Claim(NamedTuple):
+    """One claim of a paper.
+
+    Attributes
+    ----------
+    id, paper, place, claim, chapter, measured : str
+        Name, paper ("resu" or "heterogeneity"), place in it, the claim in our words, the chapter
+        that measures it, and what is measured.
+    rule : str or None
+        Comparison of recorded values, such as ``"gain > 0.4 and width < 2 * other"``; None if
+        the claim is only reported on.
+    paper_value : str or None
+        The paper's own value.
+    needs : str or None
+        Data that cannot be downloaded and without which the claim stays unmeasured.
+    figure : str or None
+        Label of the figure that shows it.
+    """
+
+    id: str
+    paper: str
+    place: str
+    claim: str
+    chapter: str
+    measured: str
+    rule: str | None = None
+    paper_value: str | None = None
+    needs: str | None = None
+    figure: str | None = None
+
+
+class Verdict(NamedTuple):
+    """A claim, the values measured for it at default and at paper scale, and the verdict.
+
+    `default` and `paper_scale` are dicts of named numbers, or None; `at_default` is what the rule
+    says of the values at default scale, empty if there are none.
+    """
+
+    claim: Claim
+    default: dict | None
+    paper_scale: dict | None
+    at_default: str
+    verdict: str
+
+
+@dataclasses.dataclass
+class Run:
+    """What one execution of a chapter measured, and where it will be saved.
+
+    Attributes
+    ----------
+    chapter, preset : str
+    parameters, provenance : dict
+    folder : Path
+        Where `save` writes ``<chapter>.<preset>.json``.
+    values : dict
+        Recorded values by claim.
+    """
+
+    chapter: str
+    preset: str
+    parameters: dict
+    provenance: dict
+    folder: Path
+    values: dict = dataclasses.field(default_factory=dict)
+
+
+def load_claims(path=CLAIMS):
+    """Read and check the list of claims.
+
+    Returns
+    -------
+    dict of str to Claim
+
+    Raises
+    ------
+    ValueError
+        An id occurs twice, a field is unknown or missing, a rule does not parse.
+    """
+    entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(f"{path} must hold a list of claims")
+    claims = {}
+    for entry in entries:
+        name = entry.get("id", "(no id)")
+        required = set(Claim._fields) - set(Claim._field_defaults)
+        wrong = set(entry) - set(Claim._fields) or required - set(entry)
+        if wrong:
+            raise ValueError(f"claim {name}: fields {sorted(wrong)} are unknown or missing")
+        values = [value for value in entry.values() if value is not None]
+        if not all(isinstance(value, str) for value in values):
+            raise ValueError(f"claim {name}: every field must be text")
+        claim = Claim(**entry)
+        if name in claims:
+            raise ValueError(f"claim {name} stands twice in {path}")
+        if claim.paper not in _PAPERS:
+            raise ValueError(f"claim {name}: paper must be one of {list(_PAPERS)}")
+        if claim.rule is not None:
+            check_rule(name, claim.rule)
+        claims[name] = claim
+    return claims
+
+
+def record(claim, value, run, *, claims=CLAIMS):
+    """Record what a chapter measured for a claim.
+
+    Parameters
+    ----------
+    claim : str
+        Its id in claims.yml.
+    value : float or dict of str to float
+        A number (stored as ``value``) or named numbers; ``x_low`` and ``x_high`` are the 95 %
+        interval of ``x``.
+    run : Run
+        What `lib.book.begin` returned.
+
+    Raises
+    ------
+    ValueError
+        The claim is unknown or belongs to another chapter, a value is not a finite number, or
+        the rule names a value that is missing.
+    """
+    known = load_claims(claims)
+    if claim not in known:
+        raise ValueError(f"claim must be one of {sorted(known)}, got {claim!r}")
+    if known[claim].chapter != run.chapter:
+        raise ValueError(f"claim {claim} belongs to {known[claim].chapter}, not {run.chapter}")
+    values = dict(value) if isinstance(value, dict) else {"value": value}
+    for name, number in values.items():
+        if not isinstance(number, Real) or not math.isfinite(number):
+            raise ValueError(f"value {name!r} of claim {claim} must be finite, got {number!r}")
+    values = {name: float(number) for name, number in values.items()}
+    judge(known[claim], values)
+    run.values[claim] = values
+
+
+def save(run, *, claims=CLAIMS):
+    """Write a finished run's values to its folder and return their verdicts.
+
+    Raises
+    ------
+    ValueError
+        A claim of the chapter has not been recorded, unless it needs data that is not public.
+        Nothing is written then.
+    """
+    own = {key: claim for key, claim in load_claims(claims).items() if claim.chapter == run.chapter}
+    missing = [key for key, claim in own.items() if key not in run.values and not claim.needs]
+    if missing:
+        raise ValueError(f"chapter {run.chapter} must record every claim it has, misses {missing}")
+    result = {name: getattr(run, name) for name in ("chapter", "preset", "parameters")}
+    result |= {"provenance": run.provenance, "values": run.values}
+    write_text(
+        Path(run.folder) / f"{Path(run.chapter).name}.{run.preset}.json",
+        json.dumps(result, indent=1, sort_keys=True, ensure_ascii=False) + "\n",
+    )
+    at_scale = run.preset == "paper"
+    return Verdicts(
+        Verdict(claim, None if at_scale else values, values if at_scale else None, "", outcome)
+        for key, claim in own.items()
+        if key in run.values
+        for values in [run.values[key]]
+        for outcome in [judge(claim, values)]
+    )
+
+
+def write_text(path, text):
+    """Write a file so that it is never seen half written: to a temporary name, then renamed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def judge(claim, values):
+    """Verdict of a claim's rule on recorded values: holds, does not hold, or reported."""
+    if claim.rule is None:
+        return REPORTED
+    return HOLDS if evaluate_rule(claim.id, claim.rule, values) else FAILS
+
+
+def load_results(folders=(RESULTS,)):
+    """Read saved results: dict of (chapter, preset) to what `save` wrote; later folders win."""
+    paths = [path for folder in folders for path in sorted(Path(folder).glob("*.json"))]
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    return {(result["chapter"], result["preset"]): result for result in results}
+
+
+def verdicts(folders=(RESULTS,), *, claims=CLAIMS, book=ROOT / "book"):
+    """Judge every claim on the saved results.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Where results lie; those in later folders replace the same chapter and preset of earlier
+        ones.
+    claims : Path
+        The list of claims.
+    book : Path
+        Where the chapters lie.
+
+    Returns
+    -------
+    Verdicts
+        A list of `Verdict` in the order of claims.yml that renders as a table.
+
+    Notes
+    -----
+    A verdict on a paper's claim needs a run at the paper's scale; until there is one it reads
+    "not run at paper scale", and `at_default` says what the smaller run gives.
+    """
+    results = {key: result["values"] for key, result in load_results(folders).items()}
+    rows = Verdicts()
+    for claim in load_claims(claims).values():
+        default, paper = (
+            results.get((claim.chapter, preset), {}).get(claim.id)
+            for preset in ("default", "paper")
+        )
+        at_default = judge(claim, default) if default else ""
+        if not (Path(book) / f"{claim.chapter}.ipynb").exists():
+            verdict = NOT_YET
+        elif paper:
+            verdict = judge(claim, paper)
+        elif default and claim.rule is None:
+            verdict = REPORTED
+        else:
+            verdict = NEEDS_DATA if claim.needs and not default else NOT_AT_SCALE
+        rows.append(Verdict(claim, default, paper, at_default, verdict))
+    return rows
+
+
+class Verdicts(list):
+    """A list of `Verdict` that shows itself as a table."""
+
+    def counts(self):
+        """Count the verdicts per paper: dict of paper to dict of verdict to number."""
+        table = {name: {} for name in _PAPERS.values()}
+        for row in self:
+            paper = table[_PAPERS[row.claim.paper]]
+            paper[row.verdict] = paper.get(row.verdict, 0) + 1
+        return {name: dict(sorted(paper.items())) for name, paper in table.items() if paper}
+
+    def __repr__(self):
+        return "\n".join(f"{row.claim.id}: {row.verdict}" for row in self)
+
+    def _repr_html_(self):
+        return self.html()
+
+    def html(self, root=""):
+        """Render as an HTML table whose links to chapters start with `root`."""
+        columns = {"Claim": [_describe(row, root) for row in self]}
+        columns["Paper's value"] = [html.escape(row.claim.paper_value or "–") for row in self]
+        columns["Ours, default scale"] = [_cell(row.default, row.at_default) for row in self]
+        columns["Ours, paper scale"] = [_cell(row.paper_scale, "") for row in self]
+        columns["Verdict"] = [
+            f'<span class="verdict {row.verdict.replace(" ", "-")}">{row.verdict}</span>'
+            for row in self
+        ]
+        columns = {name: cells for name, cells in columns.items() if set(cells) - {"–"}}
+        head = "".join(f"<th>{name}</th>" for name in columns)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+            for cells in zip(*columns.values(), strict=True)
+        )
+        return (
+            f'<table class="verdicts"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        )
+
+
+def format_values(values):
+    """Write recorded values as text, intervals behind their value: ``gain 0.52 [0.5, 0.54]``."""
+    parts = []
+    for name, value in values.items():
+        low, high = values.get(f"{name}_low"), values.get(f"{name}_high")
+        if name.endswith(("_low", "_high")) and name.rsplit("_", 1)[0] in values:
+            continue
+        text = f"{name.replace('_', ' ')} {value:.3g}" if name != "value" else f"{value:.3g}"
+        parts.append(text + (f" [{low:.3g}, {high:.3g}]" if None not in (low, high) else ""))
+    return "; ".join(parts)
+
+
+def _describe(row, root):
+    claim = row.claim
+    name = f"<strong>{claim.id}</strong>"
+    if row.verdict != NOT_YET:
+        anchor = f"#{claim.figure}" if claim.figure else ""
+        name = f'<a href="{root}{claim.chapter}.html{anchor}">{name}</a>'
+    text = f"{name} <small>{_PAPERS[claim.paper]}, {html.escape(claim.place)}</small><br>"
+    text += html.escape(claim.claim)
+    return text + (f"<br><code>{html.escape(claim.rule)}</code>" if claim.rule else "")
+
+
+def _cell(values, outcome):
+    if not values:
+        return "–"
+    return html.escape(format_values(values)) + (f"<br><small>{outcome}</small>" if outcome else "")
