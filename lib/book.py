@@ -1,8 +1,8 @@
 """What a chapter's first cell calls, and the command line that runs chapters.
 
 ``python -m lib.book rerun 02_gp --preset paper -p seed 3 --out runs`` reruns a chapter;
-``execute`` fills the cache that the rendered book is made from; ``refresh`` stores outputs and
-default results in the book itself.
+``compare runs`` lays its results beside the committed ones; ``execute`` fills the cache that the
+rendered book is made from; ``refresh`` stores outputs and default results in the book itself.
 """
 
 import argparse
@@ -10,10 +10,8 @@ import os
 import sys
 from pathlib import Path
 
-import yaml
-
 from lib import chapters
-from lib.ledger import Run
+from lib.ledger import RESULTS, Run, compare
 from lib.provenance import badge, collect
 
 
@@ -71,6 +69,8 @@ def main(arguments=None):
         "-p", dest="overrides", nargs=2, action="append", default=[], metavar=("NAME", "VALUE")
     )
     rerun.add_argument("--out", type=Path, required=True, help="folder for notebook and results")
+    beside = commands.add_parser("compare", help="results of a rerun beside the committed ones")
+    beside.add_argument("folder", type=Path)
     execute = commands.add_parser("execute", help="execute what changed, for the rendered book")
     refresh = commands.add_parser("refresh", help="store outputs and default results in the book")
     refresh.add_argument("chapters", nargs="*")
@@ -79,14 +79,17 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     try:
         if options.command == "rerun":
-            # YAML reads numbers and booleans the way the presets do.
-            overrides = {name: yaml.safe_load(value) for name, value in options.overrides}
+            overrides = chapters.parse_parameters(options.chapter, dict(options.overrides))
             done = [chapters.rerun(options.chapter, options.preset, overrides, options.out)]
+        elif options.command == "compare":
+            rows, differing = compare(options.folder, RESULTS)
+            print("\n".join(rows))
+            return 1 if differing else 0
         elif options.command == "execute":
             done = chapters.execute(options.jobs)
         else:
             done = chapters.refresh(options.chapters, options.jobs)
-    except (ValueError, yaml.YAMLError) as error:
+    except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print("\n".join(str(item) for item in done) or "nothing to do")

@@ -110,6 +110,25 @@ def check_parameters(chapter, values):
     return checked
 
 
+def parse_parameters(chapter, texts):
+    """Read parameters given as text, each as the type that the chapter has: ``1e-3`` is a float.
+
+    Raises
+    ------
+    ValueError
+        A name is unknown, or a text cannot be read as its type.
+    """
+    known = parameters(chapter)
+    readers = {bool: {"true": True, "false": False}.__getitem__, int: int, float: float, str: str}
+    values = {}
+    for name, text in texts.items():
+        try:
+            values[name] = readers[type(known.get(name, ""))](text)
+        except (KeyError, ValueError):
+            values[name] = text
+    return check_parameters(chapter, values)
+
+
 def preset_name(chapter, preset, values):
     """`preset` if the values are the preset's own, else ``custom``: no run poses as another."""
     return preset if preset_values(chapter, preset) == values else "custom"
@@ -286,7 +305,10 @@ def _run_all(names, results, jobs):
         notebook = read(chapter)
         folder = str((BOOK / chapter).parent)
         client = NotebookClient(
-            notebook, timeout=_CELL_TIMEOUT_S, resources={"metadata": {"path": folder}}
+            notebook,
+            timeout=_CELL_TIMEOUT_S,
+            resources={"metadata": {"path": folder}},
+            record_timing=False,
         )
         client.execute()
         return notebook

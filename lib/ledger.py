@@ -265,6 +265,44 @@ def verdicts(folders=(RESULTS,), *, claims=CLAIMS, book=ROOT / "book"):
     return rows
 
 
+def compare(folder, reference=RESULTS, *, rtol=1e-3, atol=1e-9):
+    """Lay results in a folder beside reference results of the same chapter and preset.
+
+    Returns
+    -------
+    rows : list of str
+        A line for each value: claim, name, reference, new, and whether they agree.
+    differing : int
+        Values that differ by more than ``atol + rtol * |reference|`` or are missing on one side.
+
+    Raises
+    ------
+    ValueError
+        The folder has no results that the reference has, too.
+    """
+    new, old = load_results([folder]), load_results([reference])
+    common = sorted(set(new) & set(old))
+    if not common:
+        raise ValueError(f"{folder} must hold results of a chapter and preset that {reference} has")
+    rows, differing = [], 0
+    for key in common:
+        mine, theirs = (
+            {
+                (claim, name): number
+                for claim, values in result[key]["values"].items()
+                for name, number in values.items()
+            }
+            for result in (new, old)
+        )
+        for claim, name in sorted(mine.keys() | theirs.keys()):
+            a, b = theirs.get((claim, name)), mine.get((claim, name))
+            agree = a is not None and b is not None and abs(b - a) <= atol + rtol * abs(a)
+            differing += not agree
+            text = " ".join("-" if x is None else f"{x:.6g}" for x in (a, b))
+            rows.append(f"{claim} {name}: {text} {'same' if agree else 'DIFFERS'}")
+    return rows, differing
+
+
 class Verdicts(list):
     """A list of `Verdict` that shows itself as a table."""
 

@@ -6,6 +6,11 @@ from scipy import fft, linalg, signal
 from lib._checks import check_array, check_count, check_number
 from lib.lags import LagBlocks
 
+# Largest share of the variance in negative eigenvalues of a circulant that are set to zero.
+_EMBEDDING_ERROR = 1e-8
+# Longest series whose covariance matrix is decomposed instead.
+_LARGEST_DENSE = 4096
+
 
 class LinearStateSpace:
     """Partially observed Ornstein–Uhlenbeck process in discrete time (Qin et al., Eqs. 1–2).
@@ -62,6 +67,20 @@ class LinearStateSpace:
         values[0] += self.noise_std**2
         return values
 
+    def canonical_correlations(self):
+        """Canonical correlations of the whole past with the whole future, (n,), descending.
+
+        Stochastic balanced truncation (Desai & Pal 1984): the square roots of the eigenvalues of
+        P Q, where P is the covariance of the best estimate of the state from the past and Q its
+        counterpart from the future, in the dual basis. Both solve a Riccati equation.
+        """
+        variance = self.autocovariance(1)[0]
+        across = self.A @ self.stationary_covariance @ self.C
+        forward = _information_covariance(self.A, across, self.C, variance)
+        backward = _information_covariance(self.A.T, self.C, across, variance)
+        squared = np.linalg.eigvals(forward @ backward).real
+        return np.sqrt(np.clip(np.sort(squared)[::-1], 0.0, 1.0))
+
     def sample(self, n, rng):
         """A stationary stretch of y, (n,).
 
@@ -86,6 +105,21 @@ class LinearStateSpace:
         return y + self.noise_std * rng.standard_normal(n)
 
 
+def _information_covariance(A, g, c, variance):
+    """Smallest solution of P = A P Aᵀ + (g - A P c)(variance - cᵀ P c)⁻¹(g - A P c)ᵀ.
+
+    The iteration starts at no observations and adds one at a time, so it rises monotonically.
+    """
+    P = np.zeros_like(A)
+    for _ in range(100_000):
+        gain = g - A @ P @ c
+        following = A @ P @ A.T + np.outer(gain, gain) / (variance - c @ P @ c)
+        if np.abs(following - P).max() <= 1e-15 * np.abs(following).max():
+            return following
+        P = following
+    raise ValueError("A must be further inside the unit circle: the Riccati iteration is too slow")
+
+
 def rational_quadratic(tau, alpha=1.0, length=1.0):
     """(1 + τ²/(2 α ℓ²))^(-α), for an array of lags τ in seconds. Heavy-tailed, as images are."""
     alpha = check_number("alpha", alpha, 0.0, open_minimum=True)
@@ -100,13 +134,25 @@ def squared_exponential(tau, length=1.0):
 
 
 def exponential(tau, length=1.0):
-    """exp(-|τ|/ℓ), for an array of lags τ in seconds: the Ornstein–Uhlenbeck process."""
+    """exp(-abs(τ)/ℓ), for an array of lags τ in seconds: the Ornstein–Uhlenbeck process."""
     length = check_number("length", length, 0.0, open_minimum=True)
     return np.exp(-np.abs(tau) / length)
 
 
+def oscillatory(tau, period=1.0, width=0.5, length=2.0):
+    """exp(-2 sin²(πτ/T)/w²) · exp(-τ²/(2 ℓ²)), for an array of lags τ in seconds.
+
+    The locally periodic kernel (MacKay 1998; Rasmussen & Williams 2006, § 4.2): a waveform of
+    period T whose correlations last w·T/π within a period and ℓ across periods.
+    """
+    period = check_number("period", period, 0.0, open_minimum=True)
+    width = check_number("width", width, 0.0, open_minimum=True)
+    waveform = np.exp(-2 * np.square(np.sin(np.pi * np.asarray(tau) / period) / width))
+    return waveform * squared_exponential(tau, length)
+
+
 def sample_gp(kernel, n, dt, rng, size=1):
-    """Exact draws of a stationary Gaussian process by circulant embedding.
+    """Draws of a stationary Gaussian process by circulant embedding.
 
     Parameters
     ----------
@@ -131,20 +177,27 @@ def sample_gp(kernel, n, dt, rng, size=1):
 
     Notes
     -----
-    The series is embedded in a circle of 2, 4, 8 or 16 times its length, the first on which the
-    circulant's eigenvalues are non-negative (Wood & Chan 1994). Where none is, the covariance
-    matrix itself is decomposed: exact too, at a cost of n³. Eigenvalues below rounding (-1e-10 of
-    the largest) mean that there is no such process.
+    The series is embedded in a circle of 2, 4, ... 128 times its length, and the circulant's
+    negative eigenvalues are set to zero (Wood & Chan 1994). The first circle is taken on which
+    they add up to at most 1e-8 of the variance: this bounds the error of every autocovariance.
+    Where none is, the covariance matrix itself is decomposed, which is exact and costs n³.
+    Eigenvalues of that below rounding (-1e-10 of the largest) mean that there is no such process.
     """
     n, size = check_count("n", n), check_count("size", size)
     dt = check_number("dt", dt, 0.0, open_minimum=True)
     rng = np.random.default_rng(rng)
-    for factor in (1, 2, 4, 8):
+    for factor in (1, 2, 4, 8, 16, 32, 64):
         half = max(fft.next_fast_len(factor * n, real=True), 2)
         row = check_array("kernel(tau)", kernel(dt * np.arange(half + 1)), (half + 1,))
         spectrum = fft.rfft(np.concatenate([row, row[-2:0:-1]])).real
-        if spectrum.min() >= -1e-12 * spectrum.max():
+        negative = -np.minimum(spectrum, 0).sum() / half
+        if row[0] > 0 and negative <= _EMBEDDING_ERROR * row[0]:
             return _circulant_draws(np.maximum(spectrum, 0), 2 * half, rng, size)[:, :n]
+    if n > _LARGEST_DENSE:
+        raise ValueError(
+            f"kernel must have a positive circulant embedding for n > {_LARGEST_DENSE}, "
+            f"got negative eigenvalues that add up to {negative / abs(row[0]):.3g} of the variance"
+        )
     values, vectors = np.linalg.eigh(linalg.toeplitz(row[:n]))
     if values[0] < -1e-10 * values[-1]:
         raise ValueError(

@@ -57,7 +57,8 @@ def badge(chapter, preset, parameters, provenance):
     )
     return (
         '<details class="provenance"><summary>What made this page: '
-        f"{html.escape(chapter)}, preset {html.escape(preset)}</summary><table>{body}</table></details>"
+        f"{html.escape(chapter)}, preset {html.escape(preset)}</summary>"
+        f"<table>{body}</table></details>"
     )
 
 

@@ -1,0 +1,40 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CHAPTER ?= 01_ou
+PRESET ?= default
+OUT ?= runs
+
+.PHONY: help book test lint rerun refresh data bench clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+$(VENV)/.installed: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV) && $(BIN)/pip install -q -r requirements.txt && $(BIN)/pip install -q --no-deps -e . && touch $@
+
+book: $(VENV)/.installed ## install, execute what changed, render to _build/html
+	$(BIN)/python -m lib.book execute && $(BIN)/jupyter-book build . && echo "Open $(CURDIR)/_build/html/index.html"
+
+test: lint ## lint, unit tests, stored outputs against a fresh execution, strict build
+	$(BIN)/python -m pytest -n 2 tests
+	rm -rf _build/nbval && BOOK_RESULTS=$(CURDIR)/_build/nbval OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout 1800 book
+	$(BIN)/python -m lib.book compare _build/nbval
+	mkdir -p _build && sed 's/execute_notebooks: cache/execute_notebooks: "off"/' _config.yml > _build/stored.yml && $(BIN)/jupyter-book build . --config _build/stored.yml --path-output _build/strict -W -n --keep-going
+
+lint: $(VENV)/.installed ## ruff
+	$(BIN)/ruff check && $(BIN)/ruff format --check
+
+rerun: $(VENV)/.installed ## one chapter: CHAPTER=02_gp PRESET=paper OUT=runs
+	$(BIN)/python -m lib.book rerun $(CHAPTER) --preset $(PRESET) --out $(OUT)
+
+refresh: $(VENV)/.installed ## authors: store outputs and default results in the book
+	$(BIN)/python -m lib.book refresh
+
+bench: $(VENV)/.installed ## speed against named peers, in one run
+	$(BIN)/python tests/bench.py
+
+clean: ## remove what was built
+	rm -rf _build
