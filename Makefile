@@ -33,6 +33,9 @@ rerun: $(VENV)/.installed ## one chapter: CHAPTER=02_gp PRESET=paper OUT=runs
 refresh: $(VENV)/.installed ## authors: store outputs and default results in the book
 	$(BIN)/python -m lib.book refresh
 
+data: $(VENV)/.installed ## download the data sets that have a public, hash-checked home
+	$(BIN)/python -c 'from lib.datasets import fetch; [print(fetch(name)) for name in ("bsds500", "cifar10", "connectome", "ladret2024")]'
+
 bench: $(VENV)/.installed ## speed against named peers, in one run
 	$(BIN)/python tests/bench.py
 

@@ -58,6 +58,12 @@ def begin(chapter, *, preset="default", data=None, **parameters):
     return Run(chapter, preset, values, provenance, folder)
 
 
+def own_parameters(chapter, namespace):
+    """Pick a chapter's parameters, and `preset`, out of a namespace such as ``globals()``."""
+    names = ["preset", *chapters.parameters(chapter)]
+    return {name: namespace[name] for name in names if name in namespace}
+
+
 def main(arguments=None):
     """Run the command line; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m lib.book", description=__doc__)

@@ -16,8 +16,10 @@ from lib._checks import check_array, check_count, check_recordings
 
 # Samples handled at a time: the working buffer stays in the processor's cache.
 _CHUNK = 1 << 16
-# Columns of the blocks whose products hold the autocorrelation sums.
-_BLOCK = 64
+# Columns and rows of the blocks whose products hold the autocorrelation sums. So small a product
+# runs on one thread in any BLAS: the result does not depend on the number of threads, and there is
+# no waiting for one another on a busy machine.
+_COLUMNS, _ROWS = 32, 256
 
 
 class LagBlocks(NamedTuple):
@@ -210,26 +212,29 @@ class LagCovariance:
         buffer, separated by zeros. Adds the sum of all samples to `total`.
         """
         span, channels = self._span, self.channels
-        width = max(_BLOCK // channels, 8)
+        width = max(_COLUMNS // channels, 4)
         reach = -(-(width + span - 1) // width)  # rows that one row's lags extend over
-        chunk = max(_CHUNK // channels, span) // width * width + width
+        tile = _ROWS * width
+        chunk = (max(_CHUNK // channels, span) // tile + 1) * tile
         buffer = np.zeros((chunk + (reach + 1) * width, channels))
         sums = np.zeros((span, channels, channels))
 
         def flush(n):
-            n_rows = -(-n // width)
+            n_rows = -(-n // tile) * _ROWS
             rows = buffer[: (n_rows + reach) * width].reshape(-1, width * channels)
-            here = rows[:n_rows]
+            here = rows[:n_rows].reshape(-1, _ROWS, width * channels)
             products = np.concatenate(
                 [
-                    (here.T @ rows[j : j + n_rows]).reshape(width, channels, width, channels)
+                    (here.mT @ rows[j : j + n_rows].reshape(here.shape))
+                    .sum(axis=0)
+                    .reshape(width, channels, width, channels)
                     for j in range(reach)
                 ],
                 axis=2,
             )
             for i in range(width):
                 sums[:] += products[i, :, i : i + span].transpose(1, 0, 2)
-            total[:] += here.sum(axis=0).reshape(width, channels).sum(axis=0)
+            total[:] += here.reshape(-1, channels).sum(axis=0)
             buffer[: n_rows * width + span] = 0.0
 
         filled = 0

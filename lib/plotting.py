@@ -42,8 +42,54 @@ def use_style():
     )
 
 
+def overview(traces, spectra, filters, *, dt, unit, labels, noise_band=None):
+    """Three columns: what is seen, how much of it predicts, and the filters.
+
+    Parameters
+    ----------
+    traces : list of ndarray (n_samples,)
+        Drawn one below the other.
+    spectra : list of ndarray
+        Canonical correlations.
+    filters : list of ndarray (n_filters, memory)
+        Filters drawn for each label; the first filter dashed if there are two.
+    dt : float
+        Sampling interval in `unit`.
+    unit : str
+    labels : list of str
+        One for each spectrum.
+    noise_band : float, optional
+        Upper end of what chance gives.
+    """
+    _, axes = plt.subplots(1, 3, figsize=(WIDTH, 3.0))
+    gap = max(np.ptp(trace) for trace in traces)
+    for i, trace in enumerate(traces):
+        axes[0].plot(dt * np.arange(len(trace)), trace - gap * i, linewidth=0.8)
+    axes[0].set(xlabel=f"time ({unit})", ylabel="observation", yticks=[])
+    for i, (label, correlations, rows) in enumerate(zip(labels, spectra, filters, strict=True)):
+        plot_spectrum(axes[1], correlations, label, linewidth=2 if i else 3)
+        for j, weights in enumerate(rows):
+            style = "--" if len(rows) == 2 and j == 0 else "-"
+            color = f"C{i}" if len(rows) <= 2 else f"C{j + 2}"
+            width = 1.2 if i else 2.6
+            plot_filters(
+                axes[2],
+                [weights],
+                dt,
+                color=color,
+                linestyle=style,
+                linewidth=width,
+                alpha=1 if i else 0.55,
+            )
+    axes[2].set_xlabel(f"time before now ({unit})")
+    if noise_band is not None:
+        axes[1].axhspan(0, noise_band, color="0.88", zorder=0)
+    add_information_axis(axes[1])
+    axes[1].legend()
+
+
 def plot_spectrum(ax, correlations, label=None, **style):
-    """Canonical correlations against their rank, with the information of each on the right."""
+    """Canonical correlations against their rank."""
     ranks = np.arange(1, len(correlations) + 1)
     ax.plot(ranks, correlations, marker="o", markersize=4, label=label, **style)
     ax.set(xlabel="canonical direction", ylabel="canonical correlation σ")

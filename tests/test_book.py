@@ -1,0 +1,240 @@
+"""Chapters: parameters, presets, provenance, stored outputs, smoke reruns."""
+
+import json
+import os
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from lib import book, chapters, ledger, provenance
+
+CHAPTERS = chapters.chapters()
+PARAMETERISED = [chapter for chapter in CHAPTERS if chapters.parameters(chapter)]
+EXECUTED = [c for c in CHAPTERS if not chapters._stored_only(c)]
+
+
+def code_cells(chapter):
+    return [cell for cell in chapters.read(chapter).cells if cell.cell_type == "code"]
+
+
+def test_there_are_chapters_with_parameters():
+    assert {"01_ou", "02_gp"} <= set(PARAMETERISED)
+
+
+@pytest.mark.parametrize("chapter", PARAMETERISED)
+@pytest.mark.parametrize("preset", chapters.PRESETS)
+def test_presets_give_exactly_the_chapters_parameters(chapter, preset):
+    values = chapters.preset_values(chapter, preset)
+    assert set(values) == set(chapters.parameters(chapter))
+    if preset == "default":
+        assert values == chapters.parameters(chapter)
+
+
+@pytest.mark.parametrize("preset", chapters.PRESETS)
+def test_presets_name_only_chapters_that_exist(preset):
+    import yaml
+
+    text = (chapters.BOOK / "presets" / f"{preset}.yaml").read_text()
+    assert set(yaml.safe_load(text)) == set(PARAMETERISED)
+
+
+@pytest.mark.parametrize("chapter", PARAMETERISED)
+def test_smoke_rerun(chapter, tmp_path):
+    target = chapters.rerun(chapter, "smoke", {}, tmp_path)
+    notebook = nbformat.read(target, as_version=4)
+    injected = [c for c in notebook.cells if "injected-parameters" in c.metadata.get("tags", [])]
+    assert len(injected) == 1
+    assert "hide-input" in injected[0].metadata["tags"]
+    result = json.loads(next(tmp_path.glob("*.smoke.json")).read_text())
+    assert result["preset"] == "smoke"
+    assert result["parameters"] == chapters.preset_values(chapter, "smoke")
+    claims = [claim for claim in ledger.load_claims().values() if claim.chapter == chapter]
+    assert {claim.id for claim in claims if not claim.needs} <= set(result["values"])
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_stored_outputs_are_complete_small_and_clean(chapter):
+    for cell in code_cells(chapter):
+        assert cell.execution_count is not None, cell.source[:60]
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr", output.get("text")
+            data = output.get("data", {})
+            assert len(data.get("image/png", "")) * 3 / 4 <= 150_000
+            assert len(data.get("text/html", "")) <= 600_000
+            if "image/png" in data:
+                assert cell.metadata["mystnb"]["image"]["alt"]
+                assert cell.metadata["mystnb"]["figure"]["caption"]
+        assert str(ledger.ROOT) not in json.dumps(cell.outputs)
+
+
+@pytest.mark.parametrize("chapter", EXECUTED)
+def test_outputs_that_are_checked_exist(chapter):
+    checked = [c for c in code_cells(chapter) if "nbval-check-output" in c.metadata.get("tags", [])]
+    assert sum(any(ch.isdigit() for ch in str(cell.outputs)) for cell in checked) >= 1
+    assert all(cell.outputs for cell in checked)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_cells_are_short(chapter):
+    for cell in code_cells(chapter):
+        assert len(cell.source.splitlines()) <= 20, cell.source[:60]
+
+
+def test_all_notebooks_together_are_small():
+    sizes = [path.stat().st_size for path in chapters.BOOK.rglob("*.ipynb")]
+    assert sum(sizes) <= 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"n_sample": 3}, "n_samples"),
+        ({"seed": 1.5}, "type int"),
+        ({"seed": True}, "type int"),
+        ({"noise_variance": "0.1"}, "type float"),
+        ({"seed": None}, "type int"),
+    ],
+)
+def test_unknown_names_and_wrong_types_are_refused_with_what_exists(values, message):
+    with pytest.raises(ValueError, match=message):
+        chapters.check_parameters("01_ou", values)
+
+
+def test_whole_numbers_are_fine_for_floats():
+    values = chapters.check_parameters("01_ou", {"noise_variance": 1})
+    assert values == {"noise_variance": 1.0}
+    assert type(values["noise_variance"]) is float
+
+
+def test_text_is_read_as_the_parameters_type():
+    values = chapters.parse_parameters("01_ou", {"noise_variance": "1e-3", "seed": "7"})
+    assert values == {"noise_variance": 1e-3, "seed": 7}
+    with pytest.raises(ValueError, match="type int"):
+        chapters.parse_parameters("01_ou", {"seed": "7.5"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rerun", "99_x", "--out", "o"], "chapter must be one of"),
+        (["rerun", "01_ou", "--preset", "papr", "--out", "o"], "preset must be one of"),
+        (["rerun", "01_ou", "-p", "n_sampels", "3", "--out", "o"], "got 'n_sampels'"),
+        (["compare", "nowhere"], "must hold results"),
+    ],
+)
+def test_command_line_refuses_before_it_starts(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert book.main(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_changed_preset_is_custom():
+    values = chapters.preset_values("01_ou", "paper")
+    assert chapters.preset_name("01_ou", "paper", values) == "paper"
+    assert chapters.preset_name("01_ou", "paper", values | {"n_samples": 50}) == "custom"
+
+
+def test_begin_checks_and_shows_the_badge(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("BOOK_RESULTS", str(tmp_path))
+    values = chapters.preset_values("01_ou", "default")
+    run = book.begin("01_ou", preset="default", **values)
+    assert (run.preset, run.parameters, run.folder) == ("default", values, tmp_path)
+    assert book.begin("01_ou", preset="paper", **values | {"seed": 5}).preset == "custom"
+    with pytest.raises(ValueError, match="misses"):
+        book.begin("01_ou", seed=1)
+    with pytest.raises(ValueError, match="got 'sed'"):
+        book.begin("01_ou", sed=1)
+
+
+def test_badge_escapes_and_says_whether_the_code_was_committed():
+    made = provenance.collect({"set": "<1>"}) | {"clean": False}
+    text = provenance.badge("01_ou", "paper", {"n": 3}, made)
+    assert "uncommitted changes" in text
+    assert "&lt;1&gt;" in text
+    assert "n 3" in text
+    assert made["commit"][:12] in text
+
+
+def test_commit_is_the_checkouts(tmp_path):
+    commit = subprocess.run(
+        ["git", "-C", str(ledger.ROOT), "rev-parse", "HEAD"], capture_output=True, text=True
+    ).stdout.strip()
+    assert provenance.collect()["commit"] == (commit or "unknown")
+
+
+def test_dependencies_follow_imports():
+    names = {path.name for path in chapters.dependencies("01_ou")}
+    assert {"cca.py", "lags.py", "_checks.py", "processes.py", "ledger.py", "_rules.py"} <= names
+    assert "datasets.py" not in names
+    assert {path.name for path in chapters.dependencies("appendix/e_data")} >= {"_sources.py"}
+
+
+@pytest.fixture
+def small_book(tmp_path, monkeypatch):
+    """A book of two chapters on disk: one prints, one reads all results."""
+    folder = tmp_path / "book"
+    (folder / "presets").mkdir(parents=True)
+    (folder / "results").mkdir()
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "number.py").write_text("NUMBER = 1\n")
+    for name in ("requirements.txt", "book/claims.yml"):
+        (tmp_path / name).write_text("")
+    for preset in chapters.PRESETS:
+        (folder / "presets" / f"{preset}.yaml").write_text("{}")
+    for name, source, reads in (
+        ("01_a", "from lib.number import NUMBER", False),
+        ("02_b", "2", True),
+    ):
+        cell = nbformat.v4.new_code_cell(source if reads else f"if 0:\n    {source}\nprint(1)")
+        notebook = nbformat.v4.new_notebook(cells=[cell])
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+        notebook.metadata["book"] = {"reads_results": reads}
+        nbformat.write(notebook, folder / f"{name}.ipynb")
+    for name, path in (("ROOT", tmp_path), ("BOOK", folder), ("BUILD", tmp_path / "_build")):
+        monkeypatch.setattr(chapters, name, path)
+    return tmp_path
+
+
+def test_execute_runs_what_changed_and_nothing_else(small_book):
+    assert chapters.execute() == ["01_a", "02_b"]
+    assert chapters.execute() == []
+    (small_book / "lib" / "number.py").write_text("NUMBER = 2\n")
+    assert chapters.execute() == ["01_a"]
+    (small_book / "_build" / "results" / "new.json").write_text("{}")
+    assert chapters.execute() == ["02_b"]
+    notebook = nbformat.read(small_book / "book" / "01_a.ipynb", as_version=4)
+    notebook.cells[0].source += "\nprint(3)"
+    nbformat.write(notebook, small_book / "book" / "01_a.ipynb")
+    assert chapters.execute() == ["01_a"]
+
+
+def test_executed_outputs_are_where_the_renderer_looks(small_book):
+    from jupyter_cache import get_cache
+
+    chapters.execute()
+    cache = get_cache(small_book / "_build" / ".jupyter_cache")
+    _, merged = cache.merge_match_into_notebook(chapters.read("01_a"))
+    assert merged.cells[0].outputs[0].text == "1\n"
+    assert chapters.read("01_a").cells[0].outputs == []
+
+
+def test_refresh_stores_outputs_in_place(small_book):
+    assert chapters.refresh() == ["01_a", "02_b"]
+    assert chapters.read("01_a").cells[0].outputs[0].text == "1\n"
+
+
+def test_locale_and_working_directory_do_not_matter(tmp_path):
+    code = "from lib import chapters; print(chapters.preset_values('01_ou', 'default')['memory'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"LC_ALL": "C", "TZ": "Asia/Kathmandu"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "25"

@@ -1,0 +1,87 @@
+"""The project's own files agree with one another."""
+
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from lib.ledger import ROOT
+
+
+@pytest.fixture(scope="module")
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(scope="module")
+def pins():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+def test_everything_is_pinned_and_names_no_host(pins):
+    for pin in pins:
+        (specifier,) = pin.specifier
+        assert specifier.operator == "==", pin
+        assert pin.url is None
+    text = (ROOT / "requirements.txt").read_text()
+    assert "://" not in text
+    assert "index-url" not in text
+
+
+def test_every_dependency_is_pinned_within_its_range(project, pins):
+    pinned = {}
+    for pin in pins:
+        pinned.setdefault(pin.name.lower(), []).append(next(iter(pin.specifier)).version)
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    for text in wanted:
+        requirement = Requirement(text)
+        versions = pinned[requirement.name.lower()]
+        assert all(version in requirement.specifier for version in versions), text
+
+
+def test_torch_and_torchvision_are_the_pair_that_works(pins):
+    versions = {pin.name: str(pin.specifier) for pin in pins}
+    assert (versions["torch"], versions["torchvision"]) == ("==2.12.0", "==0.27.0")
+
+
+def test_conda_environment_only_delegates(project):
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    *plain, pip = environment["dependencies"]
+    assert pip == {"pip": ["-r requirements.txt"]}
+    python = next(item for item in plain if item.startswith("python=")).split("=")[1]
+    assert python in SpecifierSet(project["requires-python"])
+
+
+def test_what_is_installed_is_what_is_pinned(pins):
+    from importlib.metadata import version
+
+    for pin in pins:
+        if pin.marker is None or pin.marker.evaluate():
+            assert version(pin.name) in pin.specifier, pin
+
+
+def test_make_help_lists_every_target():
+    text = subprocess.run(
+        ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    for target in ("book", "test", "lint", "rerun", "data", "bench", "clean"):
+        assert f"\n{target} " in f"\n{text}"
+
+
+@pytest.mark.parametrize("module", ["lib", "lib.lags", "lib.processes", "lib.cca", "lib.ledger"])
+def test_theory_needs_no_heavy_import(module):
+    heavy = ("torch", "sporco", "IPython")
+    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_importing_the_package_loads_nothing_else():
+    code = "import sys; before = set(sys.modules); import lib; print(set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "{'lib'}"
