@@ -73,7 +73,8 @@ def test_any_split_order_and_merge_equal_the_dense_product(problem, plan):
     # Small buffers, so that short series meet every seam that long ones do.
     with (
         mock.patch.object(lags, "_CHUNK", plan.draw(st.sampled_from([1, 40, 200]))),
-        mock.patch.object(lags, "_BLOCK", plan.draw(st.sampled_from([8, 16, 64]))),
+        mock.patch.object(lags, "_COLUMNS", plan.draw(st.sampled_from([8, 16, 32]))),
+        mock.patch.object(lags, "_ROWS", plan.draw(st.sampled_from([1, 3, 256]))),
     ):
         order = plan.draw(st.permutations(range(len(recordings))))
         while order:
