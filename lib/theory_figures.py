@@ -196,7 +196,7 @@ def adaptation(jumps, single, pooled, n_pooled):
 
 def adaptation_animation(dt, jumps, running, optimum):
     """Animation of running filters (dict of jump to (n_times, memory)) beside the new optimum."""
-    figure, axes = plt.subplots(1, len(jumps), figsize=(7, 2.7), sharey=True, dpi=72)
+    figure, axes = plt.subplots(1, len(jumps), figsize=(7, 2.7), sharey=True, dpi=90)
     lines = []
     for ax, (name, (first, second)) in zip(axes, jumps.items(), strict=True):
         lags = dt * np.arange(len(optimum[name]))
