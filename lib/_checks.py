@@ -25,6 +25,14 @@ def check_number(name, value, minimum=-np.inf, *, open_minimum=False, maximum=np
     return float(value)
 
 
+def check_rng(rng):
+    """Return a generator for a seed or a generator; never an unseeded one."""
+    whole = isinstance(rng, Integral) and not isinstance(rng, bool) and rng >= 0
+    if not whole and not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng must be a numpy.random.Generator or an integer >= 0, got {rng!r}")
+    return np.random.default_rng(rng)
+
+
 def check_array(name, value, shape=None):
     """Return `value` as a finite float64 array.
 

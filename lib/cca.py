@@ -53,9 +53,10 @@ class PastFutureCCA(TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    Blocks are whitened by symmetric eigendecomposition. Eigenvalues up to (dimension × machine
-    epsilon × the largest) are rounding errors of a rank-deficient block: their directions get no
-    weight, and the correlations that are lost with them are 0.
+    Blocks are scaled to unit variances, so that units do not matter, and whitened by symmetric
+    eigendecomposition. Eigenvalues up to (dimension × machine epsilon × the largest) are rounding
+    errors of a rank-deficient block: their directions get no weight, and the correlations that
+    are lost with them are 0.
 
     Signs are fixed by meaning: the response to a step up of the input (in all channels) has a
     positive extremum; then ``future_filters_`` make each correlation positive.
@@ -97,7 +98,8 @@ class PastFutureCCA(TransformerMixin, BaseEstimator):
             the series is constant.
         """
         self._check_parameters()
-        channels = check_recordings(x)[0].shape[1]
+        span = self.memory + self.gap + self.horizon - 1
+        channels = check_recordings(x, min_samples=span)[0].shape[1]
         covariance = LagCovariance(self.memory, self.horizon, self.gap, channels).update(x)
         return self._learn(covariance)
 
@@ -135,8 +137,8 @@ class PastFutureCCA(TransformerMixin, BaseEstimator):
                 f"memory {self.memory}, horizon {self.horizon} and some number of channels c, "
                 f"got {blocks.past.shape} and {blocks.future.shape}"
             )
+        self._solve(blocks, channels, strict=True)
         self.mean_ = np.zeros(len(blocks.past))
-        self._solve(blocks, channels)
         if hasattr(self, "covariance_"):
             del self.covariance_
         return self
@@ -154,18 +156,19 @@ class PastFutureCCA(TransformerMixin, BaseEstimator):
             Row i belongs to time i + memory - 1.
         """
         check_is_fitted(self, "filters_")
-        recordings = check_recordings(x, self.n_channels_, self.memory)
+        memory = self.filters_.shape[-1]
+        recordings = check_recordings(x, self.n_channels_, memory)
         weights = self.filters_.reshape(len(self.filters_), -1)
         offset = weights @ self.mean_
         # Windows list samples oldest first.
-        weights = weights.reshape(-1, self.memory)[:, ::-1].reshape(len(weights), -1)
+        weights = weights.reshape(-1, memory)[:, ::-1].reshape(len(weights), -1)
         outputs = []
-        for i, y in enumerate(recordings):
-            y = check_array(f"recording {i}", y)
-            z = np.empty((len(y) - self.memory + 1, len(weights)))
+        for y in recordings:
+            y = check_array("x", y)
+            z = np.empty((len(y) - memory + 1, len(weights)))
             for start in range(0, len(z), _CHUNK):
-                piece = y[start : start + _CHUNK + self.memory - 1]
-                windows = sliding_window_view(piece, self.memory, axis=0)
+                piece = y[start : start + _CHUNK + memory - 1]
+                windows = sliding_window_view(piece, memory, axis=0)
                 flat = windows.reshape(len(windows), -1)
                 np.matmul(flat, weights.T, out=z[start : start + _CHUNK])
             z -= offset
@@ -202,29 +205,31 @@ class PastFutureCCA(TransformerMixin, BaseEstimator):
         floor = (4 * np.finfo(float).eps * np.abs(mean).max()) ** 2 if self.center else 0.0
         if blocks.past.diagonal().max() <= floor:
             raise ValueError("x must vary: it is constant, so it has no canonical directions")
-        self.mean_ = mean if self.center else np.zeros_like(mean)
         self._solve(blocks, covariance.channels)
+        self.mean_ = mean if self.center else np.zeros_like(mean)
         self.covariance_ = covariance
         return self
 
-    def _solve(self, blocks, channels):
+    def _solve(self, blocks, channels, strict=False):
         most = min(self.memory, self.horizon) * channels
         rank = most if self.rank is None else self.rank
         if rank > most:
             raise ValueError(
                 f"rank must be at most min(memory, horizon) * channels = {most}, got {self.rank}"
             )
-        whiten_past = _inverse_root(blocks.past, self.ridge)
-        whiten_future = _inverse_root(blocks.future, self.ridge)
-        u, s, vt = np.linalg.svd(whiten_future @ blocks.cross @ whiten_past, full_matrices=False)
+        whiten_past = _whitening("past", blocks.past, self.ridge)
+        whiten_future = _whitening("future", blocks.future, self.ridge)
+        u, s, vt = np.linalg.svd(whiten_future @ blocks.cross @ whiten_past.T, full_matrices=False)
+        if strict:
+            _check_correlations(s)
         filters = (vt[:rank] @ whiten_past).reshape(rank, channels, self.memory)
         future_filters = (u[:, :rank].T @ whiten_future).reshape(rank, channels, self.horizon)
         step = filters.sum(axis=1).cumsum(axis=1)
         extremum = np.take_along_axis(step, np.abs(step).argmax(axis=1)[:, None], axis=1)
         sign = np.where(extremum < 0, -1.0, 1.0)[:, :, None]
+        filters, future_filters = sign * filters, sign * future_filters
         self.correlations_ = np.clip(s, 0.0, 1.0)
-        self.filters_ = np.squeeze(sign * filters, axis=1) if channels == 1 else sign * filters
-        future_filters *= sign
+        self.filters_ = filters[:, 0] if channels == 1 else filters
         self.future_filters_ = future_filters[:, 0] if channels == 1 else future_filters
         self.n_channels_ = channels
 
@@ -242,22 +247,32 @@ def check_blocks(past, cross, future):
     return LagBlocks(past, cross, future)
 
 
-def _inverse_root(block, ridge):
-    """C^(-½), zero along directions in which a rank-deficient C has no variance."""
+def _whitening(name, block, ridge=0.0):
+    """W with W C Wᵀ = I, but zero where a rank-deficient C has no variance."""
     if ridge:
         block = block + ridge * block.diagonal().mean() * np.eye(len(block))
-    values, vectors = np.linalg.eigh(block)
-    cut = len(block) * np.finfo(float).eps * values[-1]
-    if values[-1] <= 0:
-        raise ValueError("past and future must have positive variance, got none")
+    variance = block.diagonal()
+    if variance.min() < 0 or variance.max() <= 0:
+        raise ValueError(f"{name} must have positive variances, got {variance.min():.3g}")
+    scale = np.divide(1.0, np.sqrt(variance), where=variance > 0, out=np.zeros(len(block)))
+    values, vectors = np.linalg.eigh(scale[:, None] * block * scale)
     if values[0] < -1e-8 * values[-1]:
         raise ValueError(
-            "past and future must be positive semidefinite, "
-            f"got an eigenvalue of {values[0]:.3g} beside {values[-1]:.3g}"
+            f"{name} must be positive semidefinite, "
+            f"got an eigenvalue of {values[0]:.3g} beside {values[-1]:.3g} at unit variances"
         )
-    kept = values > cut
-    scaled = vectors[:, kept] / np.sqrt(values[kept])
-    return scaled @ vectors[:, kept].T
+    kept = values > len(block) * np.finfo(float).eps * values[-1]
+    vectors = vectors[:, kept]
+    return (vectors / np.sqrt(values[kept])) @ vectors.T * scale
+
+
+def _check_correlations(correlations):
+    """Refuse canonical correlations beyond 1, allowing for blocks that are nearly singular."""
+    if correlations[0] > 1.05:
+        raise ValueError(
+            "cross must be a covariance that past and future allow, "
+            f"got a canonical correlation of {correlations[0]:.3g}"
+        )
 
 
 def hankel_filters(past, cross, future, rank=None):
@@ -288,9 +303,10 @@ def min_projection_filters(past, cross, future, rank=None):
     """
     blocks = check_blocks(past, cross, future)
     rank = _check_rank(rank, blocks)
-    root = _inverse_root(blocks.past, 0.0)
-    u = np.linalg.svd(blocks.cross @ root)[0]
-    return u[:, :rank].T @ blocks.cross @ root @ root
+    whiten = _whitening("past", blocks.past)
+    predictor = blocks.cross @ whiten.T
+    u = np.linalg.svd(predictor)[0]
+    return u[:, :rank].T @ predictor @ whiten
 
 
 def projection_information(filters, past, cross, future):
@@ -311,11 +327,12 @@ def projection_information(filters, past, cross, future):
     """
     blocks = check_blocks(past, cross, future)
     filters = check_array("filters", filters, (None, len(blocks.past)))
-    root = _inverse_root(blocks.future, 0.0)
-    explained = root @ blocks.cross @ filters.T
+    whiten = _whitening("future", blocks.future)
+    explained = whiten @ blocks.cross @ filters.T
     variance = filters @ blocks.past @ filters.T
-    residual = variance - explained.T @ explained
-    return 0.5 * (_log_determinant("filters", variance) - _log_determinant("past", residual))
+    before = _log_determinant("filters", variance)
+    after = _log_determinant("cross", variance - explained.T @ explained)
+    return 0.5 * (before - after)
 
 
 def gaussian_information(past, cross, future):
@@ -328,7 +345,7 @@ def gaussian_information(past, cross, future):
     return 0.5 * (
         _log_determinant("past", blocks.past)
         + _log_determinant("future", blocks.future)
-        - _log_determinant("past, cross and future together", joint)
+        - _log_determinant("cross", joint)
     )
 
 
@@ -342,7 +359,19 @@ def _check_rank(rank, blocks):
 
 
 def _log_determinant(name, matrix):
-    sign, value = np.linalg.slogdet(matrix)
-    if sign <= 0 or not np.isfinite(value):
-        raise ValueError(f"{name} must be positive definite, got determinant sign {sign:g}")
-    return value
+    """Log-determinant of a covariance; scaled to unit variances, so that units do not matter.
+
+    An even number of negative eigenvalues would leave a determinant positive, and rounding can
+    turn a zero into a small number of either sign: both are refused.
+    """
+    variance = matrix.diagonal()
+    values = np.zeros(1)
+    if variance.size and variance.min() > 0:
+        scale = 1 / np.sqrt(variance)
+        values = np.linalg.eigvalsh(scale[:, None] * matrix * scale)
+    if values[0] <= len(matrix) * np.finfo(float).eps * values[-1]:
+        raise ValueError(
+            f"{name} must leave a positive definite covariance, "
+            f"got an eigenvalue of {values[0]:.3g} beside {values[-1]:.3g} at unit variances"
+        )
+    return np.log(values).sum() + np.log(variance).sum()

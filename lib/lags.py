@@ -145,6 +145,10 @@ class LagCovariance:
                 merged._sum += part._sum + part.n_windows * offset
         return merged
 
+    def __radd__(self, other):
+        """Let ``sum(parts)`` start from its 0."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
     @property
     def _geometry(self):
         return self.memory, self.horizon, self.gap, self.channels
@@ -273,9 +277,16 @@ class LagCovariance:
         return results
 
     def _explain(self, recordings):
+        """Raise the error for moments that are not finite."""
         for i, y in enumerate(recordings):
+            name = f"x[{i}]" if len(recordings) > 1 else "x"
             for start in range(0, len(y), _CHUNK):
-                check_array(f"recording {i} (from sample {start})", y[start : start + _CHUNK])
+                wrong = np.argwhere(~np.isfinite(y[start : start + _CHUNK]))
+                if len(wrong):
+                    t, channel = start + int(wrong[0, 0]), int(wrong[0, 1])
+                    raise ValueError(
+                        f"{name} must be finite, got {y[t, channel]} at index {(t, channel)}"
+                    )
         raise ValueError("x must be small enough for its squares to be finite in float64")
 
 
@@ -345,7 +356,7 @@ def lag_vectors(x, memory, horizon, gap=1):
     """
     geometry = LagCovariance(memory, horizon, gap)
     recordings = check_recordings(x, min_samples=geometry._span)
-    recordings = [check_array(f"recording {i}", y) for i, y in enumerate(recordings)]
+    recordings = [check_array("x", y) for y in recordings]
     windows = np.concatenate([sliding_window_view(y, geometry._span, axis=0) for y in recordings])
     past, future = geometry._lags
     return windows[:, :, past].reshape(len(windows), -1), windows[:, :, future].reshape(

@@ -332,10 +332,13 @@ class Verdicts(list):
         ]
         columns = {name: cells for name, cells in columns.items() if set(cells) - {"–"}}
         head = "".join(f"<th>{name}</th>" for name in columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+        # The labels stand in for the head where a narrow page stacks the cells.
+        labels = ["", *(f' data-label="{name}"' for name in list(columns)[1:])]
+        rows = (
+            "".join(f"<td{label}>{cell}</td>" for label, cell in zip(labels, cells, strict=True))
             for cells in zip(*columns.values(), strict=True)
         )
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
         return (
             f'<table class="verdicts"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
         )

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import fft, linalg, signal
 
-from lib._checks import check_array, check_count, check_number
+from lib._checks import check_array, check_count, check_number, check_rng
 from lib.lags import LagBlocks
 
 # Largest share of the variance in negative eigenvalues of a circulant that are set to zero.
@@ -40,22 +40,26 @@ class LinearStateSpace:
     """
 
     def __init__(self, A, B, C, noise_std):
-        self.A = check_array("A", A, (None, None))
+        self.A = check_array("A", A, (None, None)).copy()
         n = len(self.A)
         if self.A.shape != (n, n) or n == 0:
             raise ValueError(f"A must be a square matrix, got shape {self.A.shape}")
-        self.B = check_array("B", B, (n, None))
+        self.B = check_array("B", B, (n, None)).copy()
         C = check_array("C", C)
         if C.shape not in ((n,), (1, n)):
             raise ValueError(f"C must have shape ({n},) or (1, {n}), got {C.shape}")
-        self.C = C.reshape(n)
-        self.noise_std = check_number("noise_std", noise_std, 0.0)
+        self.C = C.reshape(n).copy()
+        self.noise_std = check_number("noise_std", noise_std, 0.0, maximum=1e150)
         radius = np.abs(np.linalg.eigvals(self.A)).max()
         if radius >= 1:
             raise ValueError(
                 f"A must have all eigenvalues inside the unit circle, got {radius:.6g}"
             )
-        self.stationary_covariance = linalg.solve_discrete_lyapunov(self.A, self.B @ self.B.T)
+        with np.errstate(all="ignore"):
+            drive = self.B @ self.B.T
+        if not np.isfinite(drive).all():
+            raise ValueError("B must be small enough for its squares to be finite in float64")
+        self.stationary_covariance = linalg.solve_discrete_lyapunov(self.A, drive)
 
     def autocovariance(self, n_lags):
         """Exact autocovariance r(0), ..., r(n_lags - 1) of y, (n_lags,)."""
@@ -75,11 +79,15 @@ class LinearStateSpace:
         counterpart from the future, in the dual basis. Both solve a Riccati equation.
         """
         variance = self.autocovariance(1)[0]
+        if variance <= 0:
+            raise ValueError("B or noise_std must give y some variance, got none")
         across = self.A @ self.stationary_covariance @ self.C
         forward = _information_covariance(self.A, across, self.C, variance)
         backward = _information_covariance(self.A.T, self.C, across, variance)
-        squared = np.linalg.eigvals(forward @ backward).real
-        return np.sqrt(np.clip(np.sort(squared)[::-1], 0.0, 1.0))
+        values, vectors = np.linalg.eigh(forward)
+        root = vectors * np.sqrt(np.maximum(values, 0))
+        squared = np.linalg.eigvalsh(root.T @ backward @ root)
+        return np.sqrt(np.clip(squared[::-1], 0.0, 1.0))
 
     def sample(self, n, rng):
         """A stationary stretch of y, (n,).
@@ -91,7 +99,7 @@ class LinearStateSpace:
         rng : numpy.random.Generator or int
         """
         n = check_count("n", n)
-        rng = np.random.default_rng(rng)
+        rng = check_rng(rng)
         values, vectors = np.linalg.eigh(self.stationary_covariance)
         start = vectors @ (np.sqrt(np.maximum(values, 0)) * rng.standard_normal(len(values)))
         drive = rng.standard_normal((n - 1, self.B.shape[1])) @ self.B.T
@@ -114,7 +122,7 @@ def _information_covariance(A, g, c, variance):
     for _ in range(100_000):
         gain = g - A @ P @ c
         following = A @ P @ A.T + np.outer(gain, gain) / (variance - c @ P @ c)
-        if np.abs(following - P).max() <= 1e-15 * np.abs(following).max():
+        if np.abs(following - P).max() <= 1e-13 * np.abs(following).max():
             return following
         P = following
     raise ValueError("A must be further inside the unit circle: the Riccati iteration is too slow")
@@ -183,9 +191,11 @@ def sample_gp(kernel, n, dt, rng, size=1):
     Where none is, the covariance matrix itself is decomposed, which is exact and costs n³.
     Eigenvalues of that below rounding (-1e-10 of the largest) mean that there is no such process.
     """
+    if not callable(kernel):
+        raise ValueError(f"kernel must be a function of an array of lags, got {kernel!r}")
     n, size = check_count("n", n), check_count("size", size)
     dt = check_number("dt", dt, 0.0, open_minimum=True)
-    rng = np.random.default_rng(rng)
+    rng = check_rng(rng)
     for factor in (1, 2, 4, 8, 16, 32, 64):
         half = max(fft.next_fast_len(factor * n, real=True), 2)
         row = check_array("kernel(tau)", kernel(dt * np.arange(half + 1)), (half + 1,))
@@ -196,7 +206,7 @@ def sample_gp(kernel, n, dt, rng, size=1):
     if n > _LARGEST_DENSE:
         raise ValueError(
             f"kernel must have a positive circulant embedding for n > {_LARGEST_DENSE}, "
-            f"got negative eigenvalues that add up to {negative / abs(row[0]):.3g} of the variance"
+            f"got negative eigenvalues that add up to {negative:.3g}, at a variance of {row[0]:.3g}"
         )
     values, vectors = np.linalg.eigh(linalg.toeplitz(row[:n]))
     if values[0] < -1e-10 * values[-1]:
@@ -237,6 +247,12 @@ def lag_covariances(autocovariance, memory, horizon, gap=1):
     if np.abs(r).max() > r[0] * (1 + 1e-12) or r[0] <= 0:
         raise ValueError(
             f"autocovariance must be positive and largest at lag 0, got r(0) = {r[0]:.6g}"
+        )
+    values = np.linalg.eigvalsh(linalg.toeplitz(r[:span]))
+    if values[0] < -1e-8 * values[-1]:
+        raise ValueError(
+            "autocovariance must be that of a process, "
+            f"got an eigenvalue of {values[0]:.3g} beside {values[-1]:.3g}"
         )
     first = r[gap:span]
     cross = linalg.hankel(first[:horizon], first[horizon - 1 :])

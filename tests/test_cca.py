@@ -50,7 +50,7 @@ def test_transform_is_a_plain_loop(channels, center):
     cca = PastFutureCCA(5, 3, rank=2, center=center).fit(series[:2])
     filters = cca.filters_.reshape(2, -1)
     offset = lag_vectors(series[:2], 5, 3)[0].mean(axis=0) if center else 0.0
-    assert isinstance(cca.transform(series), list)
+    assert isinstance(cca.transform(series[:1]), list)
     for y, z in zip(series, cca.transform(series), strict=True):
         columns = np.asarray(y).reshape(len(y), channels)
         pasts = np.array([columns[t - 4 : t + 1][::-1].T.ravel() for t in range(4, len(y))])
@@ -159,8 +159,7 @@ def test_noise_free_oscillations(offset):
     np.testing.assert_allclose(cca.correlations_[:4], 1, atol=1e-6)
     np.testing.assert_allclose(cca.correlations_[4:], 0, atol=1e-6)
     assert cca.correlations_.max() <= 1
-    assert np.isfinite(cca.filters_).all()
-    assert np.isfinite(cca.future_filters_).all()
+    assert np.isfinite([*cca.filters_.ravel(), *cca.future_filters_.ravel()]).all()
     assert cca.information() > 20
 
 
@@ -190,8 +189,14 @@ def test_partial_fits_equal_one_fit_in_any_order():
     again = parts.fit(series[0]).correlations_
     fresh = PastFutureCCA(4, 3, rank=2, ridge=0.01).fit(series[0])
     np.testing.assert_array_equal(again, fresh.correlations_)
-    parts.fit_covariance(*whole.covariance_.blocks()).partial_fit(series[0])
-    np.testing.assert_array_equal(parts.correlations_, fresh.correlations_)
+    blocks = whole.covariance_.blocks()
+    parts.fit(series[1]).fit_covariance(*blocks)
+    # Ready covariances have no mean to subtract.
+    z = whole.transform(series[0]) + whole.filters_.reshape(2, -1) @ whole.mean_
+    np.testing.assert_allclose(parts.transform(series[0]), z, atol=1e-7)
+    np.testing.assert_array_equal(parts.partial_fit(series[0]).correlations_, fresh.correlations_)
+    ready = PastFutureCCA(4, 3, rank=2, ridge=0.01).fit_covariance(*blocks)
+    np.testing.assert_allclose(ready.transform(series[0]), z, atol=1e-7)
 
 
 def test_estimator_conventions():
@@ -252,12 +257,12 @@ def spoiled(value):
         (series().reshape(3, 4, 5), "x must have shape"),
         (series() + 0j, "x must hold integers or real floats"),
         (series().astype(str), "x must hold integers or real floats"),
-        (series() > 5, "x must hold integers or real floats"),
+        (np.zeros((60, 0)), "x must have 1 channels, got 0"),
         (np.zeros(60), "x must vary"),
         (np.full(100_003, 0.1), "x must vary"),
         (np.full(100_003, 0.1, np.float32), "x must vary"),
         (np.full((60, 2), [1e6, -0.3]), "x must vary"),
-        ([np.full(60, 1e6), np.full(9, 1e6)], "x must vary"),
+        ([np.full(60, 0.3), np.full(9, 0.1 * 3)], "x must vary"),  # equal up to rounding
     ],
 )
 def test_bad_series_leave_the_estimator_as_it_was(x, message):
@@ -298,7 +303,7 @@ def test_refused_learning_leaves_the_estimator_as_it_was():
             for value in (0, -1, 3.0, True, "3")
         ],
         ({"rank": 4}, r"^rank must be at most .*3, got 4"),
-        *[({"ridge": r}, "^ridge must be a finite") for r in (-0.1, np.nan, np.inf, "1", 1j, None)],
+        *[({"ridge": r}, "^ridge must be a finite") for r in (-0.1, np.nan, "1", 1j, None, True)],
         *[({"center": c}, "^center must be True or False") for c in (None, 1, "yes")],
     ],
 )
@@ -323,8 +328,6 @@ def test_ready_blocks_must_fit_the_geometry(past, future):
         (spoiled(np.nan), "finite, got nan"),
         (series()[:3], "x must have at least 4 samples, got 3"),
         (np.ones((9, 2)), "x must have 1 channels, got 2"),
-        ([series(), series()[:0]], r"x\[1\] must have at least 4 samples, got 0"),
-        ([], "x must hold at least one recording"),
         (series() + 0j, "x must hold integers or real floats"),
     ],
 )

@@ -203,12 +203,12 @@ def test_no_projection_beats_cca_and_each_rival_wins_its_own_game(rank):
     # The three differ here, so the comparisons above could have failed.
     for psi in (hankel, projection):
         assert projection_information(psi, *blocks) < best.information(rank) - 1e-4
-    np.testing.assert_allclose(hankel @ hankel.T, np.eye(rank), atol=1e-12)
     inverse = np.linalg.inv(past)
     u = np.linalg.eigh(cross @ inverse @ cross.T)[1][:, ::-1][:, :rank]
-    wanted = u.T @ cross @ inverse
-    sign = np.sign((wanted * projection).sum(axis=1))[:, None]
-    np.testing.assert_allclose(projection, sign * wanted, atol=1e-9)
+    v = np.linalg.eigh(cross.T @ cross)[1][:, ::-1][:, :rank]
+    for found, wanted in ((projection, u.T @ cross @ inverse), (hankel, v.T)):
+        sign = np.sign((wanted * found).sum(axis=1))[:, None]
+        np.testing.assert_allclose(found, sign * wanted, atol=1e-9)
 
 
 # Bad input -----------------------------------------------------------------------------------

@@ -228,13 +228,14 @@ def damped(tau):
 # (kernel, numbers drawn for 24 samples): 48 is a circle of twice the length, 24 no circle at all.
 GAUSSIAN_PROCESSES = [
     (exponential, 48),
-    (lambda tau: squared_exponential(tau, 2.0), 96),
+    (lambda tau: squared_exponential(tau, 2.0), 48),
+    (lambda tau: squared_exponential(tau, 4.0), 96),
     (lambda tau: squared_exponential(tau, 8.0), 192),
     (damped, 384),
     (lambda tau: rational_quadratic(tau, 1.0, 3.0), 3072),
     (lambda tau: rational_quadratic(tau, 0.5, 3.0), 24),
     (lambda tau: oscillatory(tau, 3.0), 48),
-    (np.cos, 24),
+    (lambda tau: 1e-9 * np.cos(tau), 24),
     (lambda tau: 5.0 + 0 * tau, 48),
     (lambda tau: 1e-9 * (tau == 0), 48),
 ]

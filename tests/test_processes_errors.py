@@ -104,7 +104,7 @@ def test_long_draws_need_an_embedding():
     with mock.patch.object(processes, "_LARGEST_DENSE", 30):
         assert np.ptp(sample_gp(np.cos, 30, 0.1, 0)) > 0
         for kernel in (np.cos, lambda tau: 0 * tau):
-            with pytest.raises(ValueError, match="kernel must .*embedding for n > 30"):
+            with pytest.raises(ValueError, match=r"kernel must .*embedding for n > 30"):
                 sample_gp(kernel, 31, 0.1, 0)
 
 
@@ -143,3 +143,22 @@ def test_kernels_that_return_no_covariance(kernel, message):
 def test_bad_autocovariances(r, message):
     with pytest.raises(ValueError, match=message):
         lag_covariances(r, 3, 2, gap=2)
+
+
+def test_autocovariances_of_no_process():
+    with pytest.raises(ValueError, match="autocovariance must be that of a process"):
+        lag_covariances([1.0, 0.9, 0.0], 2, 1)
+
+
+@pytest.mark.parametrize("rng", [None, "a", 1.5, -1, True])
+def test_generators_are_explicit(rng):
+    with pytest.raises(ValueError, match="rng must be"):
+        SYSTEM.sample(3, rng)
+    with pytest.raises(ValueError, match="rng must be"):
+        sample_gp(exponential, 3, 0.1, rng)
+
+
+def test_a_series_without_variance_has_no_correlations():
+    silent = LinearStateSpace([[0.5]], [[0.0]], [1.0], 0.0)
+    with pytest.raises(ValueError, match="B or noise_std must give y some variance"):
+        silent.canonical_correlations()
