@@ -41,6 +41,7 @@ def begin(chapter, *, preset="default", data=None, **parameters):
     ValueError
         A parameter is unknown, missing or of a wrong type.
     """
+    import numpy as np
     from IPython.display import HTML, display
 
     from lib.plotting import use_style
@@ -55,7 +56,8 @@ def begin(chapter, *, preset="default", data=None, **parameters):
     use_style()
     display(HTML(badge(chapter, preset, values, provenance)))
     folder = Path(os.environ.get("BOOK_RESULTS") or chapters.BUILD / "results")
-    return Run(chapter, preset, values, provenance, folder)
+    rng = np.random.default_rng(values["seed"]) if "seed" in values else None
+    return Run(chapter, preset, values, provenance, folder, rng=rng)
 
 
 def own_parameters(chapter, namespace):

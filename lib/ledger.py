@@ -11,11 +11,14 @@ import math
 import os
 from numbers import Real
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 
 from lib._rules import check_rule, evaluate_rule
+
+if TYPE_CHECKING:
+    import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "book" / "results"
@@ -88,6 +91,8 @@ class Run:
         Where `save` writes ``<chapter>.<preset>.json``.
     values : dict
         Recorded values by claim.
+    rng : numpy.random.Generator or None
+        Seeded with the parameter `seed`, if the chapter has one.
     """
 
     chapter: str
@@ -96,6 +101,7 @@ class Run:
     provenance: dict
     folder: Path
     values: dict = dataclasses.field(default_factory=dict)
+    rng: "np.random.Generator | None" = None
 
 
 def load_claims(path=CLAIMS):

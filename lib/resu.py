@@ -20,8 +20,9 @@ from lib.lags import LagBlocks, LagCovariance
 
 # Samples of short recordings that are handled together while learning.
 _BATCH = 1 << 17
-# Output samples that one row of the banded filter matrix yields.
-_BLOCK = 64
+# Output samples that one row of the banded filter matrix yields, and multiplications that a product
+# may take to run on one thread in any BLAS: the result does not depend on the number of threads.
+_BLOCK, _PRODUCT = 16, 1 << 18
 
 
 class Unit(NamedTuple):
@@ -105,13 +106,9 @@ class ReSULayer(TransformerMixin, BaseEstimator):
             of channels; the input is constant.
         """
         self._check_parameters()
-        covariance = None
-        for batch in _batches(x):
-            if covariance is None:
-                channels = check_recordings(batch)[0].shape[1]
-                covariance = LagCovariance(self.memory, self.horizon, self.gap, channels)
-            covariance.update(batch)
-        return self._learn(covariance.blocks(self.center), covariance.means[0])
+        if isinstance(x, list | tuple | np.ndarray):
+            check_recordings(x, min_samples=self.memory + self.gap + self.horizon - 1)
+        return self._fit(x)
 
     def project(self, x):
         """What the units see before they rectify: z(t) = Ψ (p(t) - mean) (Eq. 4).
@@ -157,6 +154,15 @@ class ReSULayer(TransformerMixin, BaseEstimator):
                     f"rectification must be 'on', 'off' or None, got {rectification!r}"
                 )
 
+    def _fit(self, x):
+        covariance = None
+        for batch in _batches(x):
+            if covariance is None:
+                channels = check_recordings(batch)[0].shape[1]
+                covariance = LagCovariance(self.memory, self.horizon, self.gap, channels)
+            covariance.update(batch)
+        return self._learn(covariance.blocks(self.center), covariance.means[0])
+
     def _learn(self, blocks, mean):
         # A constant input leaves only the rounding errors of its mean.
         floor = (4 * np.finfo(float).eps * np.abs(mean).max()) ** 2 if self.center else 0.0
@@ -173,9 +179,11 @@ class ReSULayer(TransformerMixin, BaseEstimator):
 
     def _project(self, stack):
         """Projections (n, n_times, n_units) of a stack of inputs (n, n_samples, n_channels)."""
-        filters = self.filters_.reshape(len(self.units), -1, self.memory)
+        # Each direction once: the halves of one add up to it to the last bit.
+        directions, which = np.unique([d for d, _ in self.units], return_inverse=True)
+        filters = self.cca_.filters_[directions - 1].reshape(len(directions), -1, self.memory)
         offset = filters.reshape(len(filters), -1) @ self.cca_.mean_
-        return _convolve(stack, filters) - offset
+        return (_convolve(stack, filters) - offset)[..., which]
 
     def _rectify(self, z):
         columns = [rectify(z[..., i], kind) for i, (_, kind) in enumerate(self.units)]
@@ -298,7 +306,7 @@ class ReSUNetwork(TransformerMixin, BaseEstimator):
         if isinstance(x, list | tuple | np.ndarray):
             check_recordings(x, 1, self._shortest())
         self.layers_ = [clone(layer) for layer in self.layers]
-        self.layers_[0].fit(x)
+        self.layers_[0]._fit(x)
         for k in range(1, len(self.layers_)):
             self._fit_pooling_layer(k, x)
         return self
@@ -319,7 +327,8 @@ class ReSUNetwork(TransformerMixin, BaseEstimator):
         ndarray (n_times, n_units), or list of those
             The last row belongs to the moment at which the last sample of `x` is seen.
         """
-        return self.layers_[-1].transform(self.inputs(x, rng))
+        inputs = self.inputs(x, rng)
+        return self.layers_[-1].transform(inputs)
 
     def inputs(self, x, rng=None):
         """What the last layer receives, (n_times, n_channels); arguments as for `transform`."""
@@ -412,7 +421,8 @@ class ReSUNetwork(TransformerMixin, BaseEstimator):
                 noise[i] += variance.sum()
             n_samples += z.shape[0] * z.shape[1]
             covariance.update(list(z))
-        # Solved with the pixels in order of arrival: exchanging pixels exchanges weights exactly.
+        # Solved with the pixels in the order of their shifts: to exchange pixels is to exchange
+        # weights, to the last bit.
         order = np.argsort(shifts, kind="stable")
         directions = [shifts, shifts[::-1]] if self.both_directions else [shifts]
         moments = [_pooled_moments(covariance, layer, taps[order]) for taps in directions]
@@ -423,21 +433,29 @@ class ReSUNetwork(TransformerMixin, BaseEstimator):
         past += np.diag(np.repeat(variances, layer.memory))
         future += np.diag(np.repeat(variances, layer.horizon))
         layer._learn(LagBlocks(past, cross, future), mean)
-        cca, back = layer.cca_, np.argsort(order)
+        _order_pixels(layer.cca_, np.argsort(order))
         rise = np.zeros((1, 2 * self._samples(k), 1))
         rise[:, self._samples(k) :] = 1.0
-        rise = self._receive(rise, k)
-        for name in ("filters_", "future_filters_"):
-            filters = getattr(cca, name)
-            by_pixel = filters.reshape(len(filters), len(back), -1)[:, back]
-            setattr(cca, name, by_pixel.reshape(filters.shape))
-        cca.mean_ = cca.mean_.reshape(len(back), -1)[back].ravel()
-        response = _convolve(rise, cca.filters_.reshape(len(cca.filters_), -1, layer.memory))[0]
-        response -= response[0]
-        extremum = np.take_along_axis(response, np.abs(response).argmax(axis=0)[None], axis=0)[0]
-        sign = np.where(extremum < 0, -1.0, 1.0).reshape(-1, *[1] * (cca.filters_.ndim - 1))
-        cca.filters_ *= sign
-        cca.future_filters_ *= sign
+        _make_positive(layer.cca_, self._receive(rise, k))
+
+
+def _order_pixels(cca, order):
+    """Reorder the pixels of directions whose channels are ordered by pixel, then by unit."""
+    for name in ("filters_", "future_filters_"):
+        filters = getattr(cca, name)
+        by_pixel = filters.reshape(len(filters), len(order), -1)[:, order]
+        setattr(cca, name, by_pixel.reshape(filters.shape))
+    cca.mean_ = cca.mean_.reshape(len(order), -1)[order].ravel()
+
+
+def _make_positive(cca, stack):
+    """Give each direction the sign that makes its response to `stack` have a positive extremum."""
+    response = _convolve(stack, cca.filters_.reshape(len(cca.filters_), -1, cca.memory))[0]
+    response -= response[0]
+    extremum = np.take_along_axis(response, np.abs(response).argmax(axis=0)[None], axis=0)[0]
+    sign = np.where(extremum < 0, -1.0, 1.0).reshape(-1, *[1] * (cca.filters_.ndim - 1))
+    cca.filters_ *= sign
+    cca.future_filters_ *= sign
 
 
 def _pooled_moments(covariance, layer, shifts):
@@ -498,13 +516,17 @@ def _convolve(stack, filters):
     n_filters, channels, memory = filters.shape
     n_times = stack.shape[1] - memory + 1
     block = min(_BLOCK, n_times)
-    n_blocks = -(-n_times // block)
+    n_blocks, length = -(-n_times // block), block + memory - 1
     padded = np.zeros((len(stack), n_blocks * block + memory - 1, channels))
     padded[:, : stack.shape[1]] = stack
-    stretches = sliding_window_view(padded, block + memory - 1, axis=1)[:, ::block]
-    banded = np.zeros((channels, block + memory - 1, block, n_filters))
+    width, n_rows = channels * length, len(stack) * n_blocks
+    height = max(_PRODUCT // (width * block * n_filters), 1)
+    rows = np.zeros((-(-n_rows // height) * height, width))
+    by_stretch = rows[:n_rows].reshape(len(stack), n_blocks, channels, length)
+    by_stretch[:] = sliding_window_view(padded, length, axis=1)[:, ::block]
+    banded = np.zeros((channels, length, block, n_filters))
     for t in range(block):
         banded[:, t : t + memory, t] = filters[:, :, ::-1].transpose(1, 2, 0)
-    width = channels * (block + memory - 1)
-    product = stretches.reshape(-1, width) @ banded.reshape(width, -1)
+    product = rows.reshape(-1, height, width) @ banded.reshape(width, -1)
+    product = product.reshape(-1, block * n_filters)[:n_rows]
     return product.reshape(len(stack), -1, n_filters)[:, :n_times]

@@ -87,8 +87,35 @@ def kernels_and_spectra(tau, autocovariances, spectra):
     figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 
-def filters_by_noise(dt, sigmas, learned, exact, mean_lobes, exact_lobes, draw_lobes):
-    """Filters 1 and 2 at the lowest and highest noise, and lobes of filter 2 against noise.
+def filters_by_kernel(dt, draws, learned):
+    """A draw of each kernel, and its filter 2 at each noise level.
+
+    Parameters
+    ----------
+    dt : float
+        Seconds.
+    draws : dict of str to ndarray (n_samples,)
+        By kernel.
+    learned : dict of str to dict of float to ndarray (n_draws, memory)
+        By kernel and noise, scaled to unit maximum.
+    """
+    _, axes = plt.subplots(2, len(draws), figsize=(WIDTH, 4.6), sharey="row")
+    for (top, bottom), (name, draw) in zip(axes.T, draws.items(), strict=True):
+        top.plot(dt * np.arange(len(draw)), draw, linewidth=1)
+        top.set(title=name, xlabel="time (s)")
+        for sigma, filters in learned[name].items():
+            mean, std = filters.mean(axis=0), filters.std(axis=0)
+            lags = dt * np.arange(len(mean))
+            plot_band(bottom, lags, mean - std, mean, mean + std, label=f"σ = {sigma:g}")
+        bottom.axhline(0, color="0.3", linewidth=0.8, zorder=0)
+        bottom.set(xlabel="time before now (s)", ylim=(-1.1, 1.3))
+    axes[0, 0].set_ylabel("observation")
+    axes[1, 0].set_ylabel("filter 2, mean ± std")
+    axes[1, 0].legend(fontsize=8)
+
+
+def filters_by_noise(dt, sigmas, learned, exact, spectra, lobes):
+    """Filters and spectra at the lowest and highest noise, and lobes of filter 2 against noise.
 
     Parameters
     ----------
@@ -98,27 +125,35 @@ def filters_by_noise(dt, sigmas, learned, exact, mean_lobes, exact_lobes, draw_l
     learned : list of ndarray (n_draws, 2, memory)
         Scaled to unit maximum.
     exact : list of ndarray (2, memory)
-    mean_lobes, exact_lobes : ndarray (n_sigmas,)
-    draw_lobes : ndarray (n_sigmas, n_draws)
+    spectra : list of ndarray (n_draws, n_directions)
+    lobes : dict
+        ``mean`` and ``exact`` (n_sigmas,), ``draws`` (n_sigmas, n_draws).
     """
-    _, axes = plt.subplots(1, 3, figsize=(WIDTH, 3.2))
+    _, axes = plt.subplots(2, 2, figsize=(WIDTH, 5.6))
+    axes = axes.ravel()
     lags = dt * np.arange(exact[0].shape[1])
     for color, which in (("C0", 0), ("C3", -1)):
+        label = f"σ = {sigmas[which]:.2g}"
         for i in range(2):
             mean, std = learned[which][:, i].mean(axis=0), learned[which][:, i].std(axis=0)
-            label = f"σ = {sigmas[which]:.2g}"
             plot_band(axes[i], lags, mean - std, mean, mean + std, label, color=color)
             scale = np.abs(mean).max() / np.abs(exact[which][i]).max()
             axes[i].plot(lags, scale * exact[which][i], "k:", linewidth=1.2)
             axes[i].set(xlabel="time before now (s)", title=f"filter {i + 1}", ylim=(-1.1, 1.3))
-    axes[0].set_ylabel("weight")
+            axes[i].set_ylabel("weight")
+        quantiles = np.quantile(spectra[which], [0.025, 0.5, 0.975], axis=0)
+        ranks = np.arange(1, spectra[which].shape[1] + 1)
+        plot_band(axes[2], ranks, *quantiles, label, color=color, marker="o", markersize=4)
+    axes[2].set(xlabel="canonical direction", ylabel="canonical correlation σ", title="spectrum")
     axes[0].legend()
-    quantiles = np.quantile(draw_lobes, [0.025, 0.5, 0.975], axis=1)
-    plot_band(axes[2], sigmas, *quantiles, "single draws", color="0.5")
-    axes[2].plot(sigmas, mean_lobes, "o-", color="C2", label="mean filter")
-    axes[2].plot(sigmas, exact_lobes, "k:", label="exact filter")
-    axes[2].set(xscale="log", xlabel="noise σ", ylabel="lobes of filter 2", ylim=(0, 14))
     axes[2].legend()
+    quantiles = np.quantile(lobes["draws"], [0.025, 0.5, 0.975], axis=1)
+    plot_band(axes[3], sigmas, *quantiles, "single draws", color="0.5")
+    axes[3].plot(sigmas, lobes["mean"], "o-", color="C2", label="mean filter")
+    axes[3].plot(sigmas, lobes["exact"], "k:", label="exact filter")
+    axes[3].set(xscale="log", xlabel="noise σ", ylabel="lobes", title="lobes of filter 2")
+    axes[3].set_ylim(0, 14)
+    axes[3].legend(loc="upper left")
 
 
 def information_by_memory(sizes, information, shown_until, dt, fits):

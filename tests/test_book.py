@@ -80,7 +80,7 @@ def test_outputs_that_are_checked_exist(chapter):
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_cells_are_short(chapter):
     for cell in code_cells(chapter):
-        assert len(cell.source.splitlines()) <= 20, cell.source[:60]
+        assert len(cell.source.splitlines()) <= 15, cell.source[:60]
 
 
 def test_all_notebooks_together_are_small():
