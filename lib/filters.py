@@ -1,6 +1,7 @@
 """Measures of temporal filters, and filters that are relearned as a series goes on."""
 
 import numpy as np
+from scipy import optimize
 
 from lib._checks import check_array, check_count, check_number, check_recordings
 from lib.cca import PastFutureCCA
@@ -36,6 +37,108 @@ def lobes(filters, threshold=0.05):
         return 1 + np.count_nonzero(np.diff(np.sign(large)))
 
     return np.apply_along_axis(count, -1, filters)
+
+
+def dc_gain(filters):
+    """Gain for a constant input over the largest gain at any frequency: 1 is low-pass, 0 band-pass.
+
+    Parameters
+    ----------
+    filters : ndarray (..., memory)
+
+    Returns
+    -------
+    ndarray (...)
+    """
+    gains = frequency_response(filters)[1]
+    return gains[..., 0] / gains.max(axis=-1)
+
+
+def frequency_response(filters, n=4096):
+    """Gain of filters against frequency.
+
+    Parameters
+    ----------
+    filters : ndarray (..., memory)
+    n : int
+        Length to which filters are padded with zeros.
+
+    Returns
+    -------
+    frequencies : ndarray (n // 2 + 1,)
+        In cycles per sample.
+    gains : ndarray (..., n // 2 + 1)
+    """
+    filters = check_array("filters", filters)
+    if n < filters.shape[-1]:
+        raise ValueError(f"n must be at least the memory {filters.shape[-1]}, got {n}")
+    return np.fft.rfftfreq(n), np.abs(np.fft.rfft(filters, n, axis=-1))
+
+
+def widths(weights):
+    """Width of a filter in samples, by four definitions that need not agree.
+
+    Parameters
+    ----------
+    weights : ndarray (memory,)
+
+    Returns
+    -------
+    dict of str to float
+        ``first lobe``: time from the newest sample to the first change of sign, interpolated
+        linearly (the memory, if there is none); ``inverse mean frequency``: 1/(2π · mean frequency
+        of the power spectrum); ``participation``: (Σ|w|)²/Σw²; ``rms``: standard deviation of
+        time under w².
+    """
+    weights = check_array("weights", weights, (None,))
+    if not weights.any():
+        raise ValueError("weights must not be all zero")
+    changes = np.flatnonzero(weights[:-1] * weights[1:] < 0)
+    first = float(len(weights))
+    if len(changes):
+        k = changes[0]
+        first = k + weights[k] / (weights[k] - weights[k + 1])
+    frequencies, gains = frequency_response(weights)
+    mean_frequency = (frequencies * gains**2).sum() / (gains**2).sum()
+    time, power = np.arange(len(weights)), weights**2 / (weights**2).sum()
+    centre = (time * power).sum()
+    return {
+        "first lobe": float(first),
+        "inverse mean frequency": float(1 / (2 * np.pi * mean_frequency)),
+        "participation": float(np.abs(weights).sum() ** 2 / (weights**2).sum()),
+        "rms": float(np.sqrt(((time - centre) ** 2 * power).sum())),
+    }
+
+
+def fit_gaussian_derivative(weights):
+    """Best derivative of a Gaussian, a · (t - t₀)/s² · exp(-(t - t₀)²/(2 s²)), in least squares.
+
+    Parameters
+    ----------
+    weights : ndarray (memory,)
+
+    Returns
+    -------
+    fit : ndarray (memory,)
+    correlation : float
+        Between `weights` and `fit`.
+    """
+    weights = check_array("weights", weights, (None,))
+    time = np.arange(len(weights))
+
+    def shape(centre, width):
+        return -(time - centre) * np.exp(-0.5 * ((time - centre) / width) ** 2)
+
+    def residual(parameters):
+        basis = shape(*parameters)
+        return weights - basis * (basis @ weights) / (basis @ basis)
+
+    # The amplitude is eliminated; what is left is fitted from several widths, for it is not convex.
+    limits = ([-len(weights), 0.3], [len(weights), len(weights)])
+    starts = [(width, width) for width in (1.0, 3.0, 8.0)]
+    fits = [optimize.least_squares(residual, start, bounds=limits) for start in starts]
+    fit = weights - min(fits, key=lambda result: result.cost).fun
+    return fit, float(np.corrcoef(weights, fit)[0, 1])
 
 
 def running_filters(x, memory, horizon, step, window, rank=2):

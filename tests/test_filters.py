@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 
 from lib.cca import PastFutureCCA
-from lib.filters import cosine, lobes, running_filters
+from lib.filters import (
+    cosine,
+    dc_gain,
+    fit_gaussian_derivative,
+    frequency_response,
+    lobes,
+    running_filters,
+    widths,
+)
 
 
 def test_cosine_of_known_angles_keeps_the_sign():
@@ -35,6 +43,66 @@ def test_lobes_of_a_sampled_cosine():
     t = np.linspace(0, 1, 1000)
     cosines = np.cos(2 * np.pi * np.array([[0.2], [1.0], [3.0]]) * t)
     np.testing.assert_array_equal(lobes(cosines), [1, 3, 7])
+
+
+def test_gains_of_filters_known_in_closed_form():
+    mean, difference, echo = [1, 1, 0, 0], [1, -1, 0, 0], [1, 0, -0.5, 0]
+    frequencies, gains = frequency_response(np.array([mean, difference, echo]), 64)
+    w = 2 * np.pi * frequencies
+    np.testing.assert_allclose(gains[0], 2 * np.cos(w / 2), atol=1e-14)
+    np.testing.assert_allclose(gains[1], 2 * np.sin(w / 2), atol=1e-14)
+    np.testing.assert_allclose(gains[2], np.sqrt(1.25 - np.cos(2 * w)), atol=1e-14)
+    # The echo passes 0.5 at DC and most, 1.5, at a quarter of the sampling rate.
+    np.testing.assert_allclose(dc_gain(np.array([mean, difference, echo])), [1, 0, 1 / 3])
+
+
+def test_frequency_response_refuses_to_cut_the_filter():
+    with pytest.raises(ValueError, match="n must be at least the memory 5"):
+        frequency_response(np.ones(5), 4)
+
+
+def test_widths_of_filters_known_in_closed_form():
+    box = widths(np.array([1.0] * 4 + [0.0] * 12))
+    assert box["first lobe"] == 16
+    assert box["participation"] == pytest.approx(4)
+    assert box["rms"] == pytest.approx(np.sqrt((4**2 - 1) / 12))
+    assert widths(np.array([3.0, 1.0, -1.0, 0.0]))["first lobe"] == pytest.approx(1.5)
+    assert widths(np.array([3.0, -1.0, 1.0]))["first lobe"] == pytest.approx(0.75)
+    # White: the mean of frequencies from 0 to 1/2 is 1/4.
+    assert widths(np.eye(9)[0])["inverse mean frequency"] == pytest.approx(4 / (2 * np.pi))
+
+
+@pytest.mark.parametrize("stretch", [2, 3])
+def test_widths_grow_with_a_filter_that_is_stretched(stretch):
+    def sampled(scale):
+        # Without a jump at its onset, whose spectrum would not scale.
+        t = np.arange(400) / scale
+        return t**2 * np.cos(t / 3) * np.exp(-t / 2)
+
+    narrow, wide = widths(sampled(4.0)), widths(sampled(4.0 * stretch))
+    for definition, value in narrow.items():
+        assert wide[definition] / value == pytest.approx(stretch, rel=0.05), definition
+
+
+def test_widths_do_not_depend_on_scale_and_refuse_zero():
+    weights = np.random.default_rng(0).standard_normal(20)
+    assert widths(-7 * weights) == pytest.approx(widths(weights))
+    with pytest.raises(ValueError, match="must not be all zero"):
+        widths(np.zeros(5))
+
+
+@pytest.mark.parametrize(("centre", "width"), [(5.0, 2.0), (0.5, 6.0), (12.3, 1.1)])
+@pytest.mark.parametrize("amplitude", [3.0, -0.2])
+def test_a_planted_gaussian_derivative_is_found(centre, width, amplitude):
+    t = np.arange(40)
+    weights = -amplitude * (t - centre) * np.exp(-0.5 * ((t - centre) / width) ** 2)
+    fit, correlation = fit_gaussian_derivative(weights)
+    np.testing.assert_allclose(fit, weights, atol=1e-5 * np.abs(weights).max())
+    assert correlation == pytest.approx(1)
+
+
+def test_what_is_no_derivative_correlates_less():
+    assert fit_gaussian_derivative(np.cos(np.arange(60) / 3))[1] < 0.8
 
 
 def test_running_filters_are_those_of_the_windows_alone():
