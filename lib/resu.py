@@ -316,7 +316,7 @@ class ReSUNetwork(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        x : ndarray (n_samples,) or (n_samples, n_pixels_), or list of those
+        x : ndarray (n_samples,) or (n_samples, n_pixels), or list of those
             A scan by one pixel, from which its neighbours' follow by `shifts`, or what each pixel
             sees, from left to right.
         rng : numpy.random.Generator or int, optional
