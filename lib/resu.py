@@ -5,24 +5,18 @@ A unit projects its recent input on a canonical direction ψ and passes on one h
 another from what those below pass on, without labels and without error backpropagation.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from scipy.special import ndtr
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from lib._checks import check_array, check_count, check_number, check_recordings
+from lib._scans import batches, convolve, pooled_moments, stacks
 from lib.cca import PastFutureCCA
 from lib.lags import LagBlocks, LagCovariance
-
-# Samples of short recordings that are handled together while learning.
-_BATCH = 1 << 17
-# Output samples that one row of the banded filter matrix yields, and multiplications that a product
-# may take to run on one thread in any BLAS: the result does not depend on the number of threads.
-_BLOCK, _PRODUCT = 16, 1 << 18
 
 
 class Unit(NamedTuple):
@@ -156,7 +150,7 @@ class ReSULayer(TransformerMixin, BaseEstimator):
 
     def _fit(self, x):
         covariance = None
-        for batch in _batches(x):
+        for batch in batches(x):
             if covariance is None:
                 channels = check_recordings(batch)[0].shape[1]
                 covariance = LagCovariance(self.memory, self.horizon, self.gap, channels)
@@ -183,7 +177,7 @@ class ReSULayer(TransformerMixin, BaseEstimator):
         directions, which = np.unique([d for d, _ in self.units], return_inverse=True)
         filters = self.cca_.filters_[directions - 1].reshape(len(directions), -1, self.memory)
         offset = filters.reshape(len(filters), -1) @ self.cca_.mean_
-        return (_convolve(stack, filters) - offset)[..., which]
+        return (convolve(stack, filters) - offset)[..., which]
 
     def _rectify(self, z):
         columns = [rectify(z[..., i], kind) for i, (_, kind) in enumerate(self.units)]
@@ -405,7 +399,7 @@ class ReSUNetwork(TransformerMixin, BaseEstimator):
         span = int(np.ptp(shifts)) + layer.memory + layer.gap + layer.horizon - 1
         covariance = LagCovariance(span - 1, 1, channels=len(below.units))
         noise, n_samples = np.zeros(len(below.units)), 0
-        for stack in _stacks(x, self._shortest()):
+        for stack in stacks(x, self._shortest()):
             z = below._project(self._receive(stack, k - 1))
             for i, (_, kind) in enumerate(below.units):
                 trace = z[..., i]
@@ -425,7 +419,7 @@ class ReSUNetwork(TransformerMixin, BaseEstimator):
         # weights, to the last bit.
         order = np.argsort(shifts, kind="stable")
         directions = [shifts, shifts[::-1]] if self.both_directions else [shifts]
-        moments = [_pooled_moments(covariance, layer, taps[order]) for taps in directions]
+        moments = [pooled_moments(covariance, layer, taps[order]) for taps in directions]
         past, cross, future, mean = (
             sum(parts) / len(parts) for parts in zip(*moments, strict=True)
         )
@@ -450,83 +444,9 @@ def _order_pixels(cca, order):
 
 def _make_positive(cca, stack):
     """Give each direction the sign that makes its response to `stack` have a positive extremum."""
-    response = _convolve(stack, cca.filters_.reshape(len(cca.filters_), -1, cca.memory))[0]
+    response = convolve(stack, cca.filters_.reshape(len(cca.filters_), -1, cca.memory))[0]
     response -= response[0]
     extremum = np.take_along_axis(response, np.abs(response).argmax(axis=0)[None], axis=0)[0]
     sign = np.where(extremum < 0, -1.0, 1.0).reshape(-1, *[1] * (cca.filters_.ndim - 1))
     cca.filters_ *= sign
     cca.future_filters_ *= sign
-
-
-def _pooled_moments(covariance, layer, shifts):
-    """C_pp, C_fp, C_ff and the mean past of pixels pooled at `shifts`, from one pixel's lags.
-
-    Channels are ordered by pixel, then by unit. Lag 0 is the newest sample of all.
-    """
-    units = covariance.channels
-    past, cross, future = covariance.blocks(layer.center)
-    joint = np.block([[future, cross], [cross.T, past]])
-    means = np.concatenate(covariance.means[::-1])
-    newest = (shifts.max() - shifts)[:, None, None] + layer.horizon - 1
-
-    def places(lags):
-        unit = np.arange(units)[:, None]
-        return np.where(lags == 0, unit, units + unit * covariance.memory + lags - 1).ravel()
-
-    p = places(newest + layer.gap + np.arange(layer.memory))
-    f = places(newest - np.arange(layer.horizon))
-    return joint[np.ix_(p, p)], joint[np.ix_(f, p)], joint[np.ix_(f, f)], means[p]
-
-
-def _batches(x):
-    """Lists of recordings of some 10⁵ samples in all."""
-    if isinstance(x, np.ndarray):
-        x = [x]
-    if not isinstance(x, Iterable):
-        raise ValueError(f"x must be a recording or an iterable of them, got {type(x).__name__}")
-    batch, n_samples, n_batches = [], 0, 0
-    for y in x:
-        batch.append(y)
-        n_samples += len(y)
-        if n_samples >= _BATCH:
-            yield batch
-            batch, n_samples, n_batches = [], 0, n_batches + 1
-    if batch:
-        yield batch
-    elif n_batches == 0:
-        raise ValueError("x must hold at least one recording, got none")
-
-
-def _stacks(x, min_samples):
-    """Arrays (n, n_samples, 1) of n recordings of equal length, none shorter than min_samples."""
-    for batch in _batches(x):
-        by_length = {}
-        for y in batch:
-            by_length.setdefault(len(y), []).append(y)
-        for n_samples, group in by_length.items():
-            check_recordings(group[:1], 1, min_samples)
-            yield np.array(group, dtype=np.float64).reshape(-1, n_samples, 1)
-
-
-def _convolve(stack, filters):
-    """Σ_c Σ_k filters[i, c, k] stack[n, t + memory - 1 - k, c] for each n, t and i.
-
-    As one product of overlapping stretches of the input with a banded matrix.
-    """
-    n_filters, channels, memory = filters.shape
-    n_times = stack.shape[1] - memory + 1
-    block = min(_BLOCK, n_times)
-    n_blocks, length = -(-n_times // block), block + memory - 1
-    padded = np.zeros((len(stack), n_blocks * block + memory - 1, channels))
-    padded[:, : stack.shape[1]] = stack
-    width, n_rows = channels * length, len(stack) * n_blocks
-    height = max(_PRODUCT // (width * block * n_filters), 1)
-    rows = np.zeros((-(-n_rows // height) * height, width))
-    by_stretch = rows[:n_rows].reshape(len(stack), n_blocks, channels, length)
-    by_stretch[:] = sliding_window_view(padded, length, axis=1)[:, ::block]
-    banded = np.zeros((channels, length, block, n_filters))
-    for t in range(block):
-        banded[:, t : t + memory, t] = filters[:, :, ::-1].transpose(1, 2, 0)
-    product = rows.reshape(-1, height, width) @ banded.reshape(width, -1)
-    product = product.reshape(-1, block * n_filters)[:n_rows]
-    return product.reshape(len(stack), -1, n_filters)[:, :n_times]

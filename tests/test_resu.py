@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import lib.resu as resu
+from lib import _scans, resu
 from lib.cca import PastFutureCCA
 from lib.resu import (
     L1,
@@ -216,7 +216,7 @@ def test_signs_mean_brighter():
 def test_recordings_may_come_one_by_one_and_in_batches():
     series = recordings(7, lengths=(150,) * 30 + (149, 151))
     whole = ReSULayer(10, 10, [L3]).fit(series)
-    with mock.patch.object(resu, "_BATCH", 700):
+    with mock.patch.object(_scans, "_BATCH", 700):
         for x in (series, tuple(series), (y for y in series), (y[:, None] for y in series[::-1])):
             found = ReSULayer(10, 10, [L3]).fit(x)
             np.testing.assert_allclose(found.cca_.filters_[:4], whole.cca_.filters_[:4], atol=1e-7)
@@ -458,7 +458,7 @@ class Scans:
 
 def test_memory_does_not_grow_with_the_number_of_recordings():
     peaks = []
-    with mock.patch.object(resu, "_BATCH", 1 << 14):
+    with mock.patch.object(_scans, "_BATCH", 1 << 14):
         network().fit(Scans(20))
         for n in (40, 160):
             tracemalloc.start()
