@@ -272,40 +272,48 @@ def verdicts(folders=(RESULTS,), *, claims=CLAIMS, book=ROOT / "book"):
 
 
 def compare(folder, reference=RESULTS, *, rtol=1e-3, atol=1e-9):
-    """Lay results in a folder beside reference results of the same chapter and preset.
+    """Lay results in a folder beside reference results of the same chapter.
+
+    A preset that the reference does not have is laid beside its default results.
 
     Returns
     -------
     rows : list of str
         A line for each value: claim, name, reference, new, and whether they agree.
     differing : int
-        Values that differ by more than ``atol + rtol * |reference|`` or are missing on one side.
+        Values of the same preset that differ by more than ``atol + rtol * |reference|`` or are
+        missing on one side.
 
     Raises
     ------
     ValueError
-        The folder has no results that the reference has, too.
+        The folder has no results of a chapter that the reference has, too.
     """
     new, old = load_results([folder]), load_results([reference])
-    common = sorted(set(new) & set(old))
-    if not common:
-        raise ValueError(f"{folder} must hold results of a chapter and preset that {reference} has")
+    pairs = [
+        (key, key if key in old else (key[0], "default"))
+        for key in sorted(new)
+        if key in old or (key[0], "default") in old
+    ]
+    if not pairs:
+        raise ValueError(f"{folder} must hold results of a chapter that {reference} has")
     rows, differing = [], 0
-    for key in common:
-        mine, theirs = (
+    for key, beside in pairs:
+        rows.append(f"{key[0]}: {beside[1]} in the book, {key[1]} here")
+        theirs, mine = (
             {
                 (claim, name): number
-                for claim, values in result[key]["values"].items()
+                for claim, values in result["values"].items()
                 for name, number in values.items()
             }
-            for result in (new, old)
+            for result in (old[beside], new[key])
         )
         for claim, name in sorted(mine.keys() | theirs.keys()):
             a, b = theirs.get((claim, name)), mine.get((claim, name))
             agree = a is not None and b is not None and abs(b - a) <= atol + rtol * abs(a)
-            differing += not agree
+            differing += key == beside and not agree
             text = " ".join("-" if x is None else f"{x:.6g}" for x in (a, b))
-            rows.append(f"{claim} {name}: {text} {'same' if agree else 'DIFFERS'}")
+            rows.append(f"  {claim} {name}: {text} {'same' if agree else 'DIFFERS'}")
     return rows, differing
 
 

@@ -226,6 +226,10 @@ def test_compare_finds_what_differs(book, tmp_path):
     rows, differing = ledger.compare(tmp_path / "far", book / "results")
     assert differing == 1
     assert any("c-one value: 1 1.01 DIFFERS" in row for row in rows)
+    measure(book, 1.01, "custom", folder=tmp_path / "own")
+    rows, differing = ledger.compare(tmp_path / "own", book / "results")
+    assert rows[0] == "01_x: default in the book, custom here"
+    assert differing == 0
     with pytest.raises(ValueError, match="must hold results"):
         ledger.compare(tmp_path / "none", book / "results")
 
