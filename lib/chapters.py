@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from lib.ledger import write_text
+from lib.ledger import write_bytes
 from lib.provenance import ROOT, hash_files
 
 BOOK = ROOT / "book"
@@ -217,7 +217,7 @@ def refresh(names=(), jobs=None):
             for chapter, notebook in zip(group, notebooks, strict=True):
                 _write_notebook(notebook, BOOK / f"{chapter}.ipynb")
             for path in sorted(Path(folder).iterdir()):
-                write_text(BOOK / "results" / path.name, path.read_text(encoding="utf-8"))
+                write_bytes(BOOK / "results" / path.name, path.read_bytes())
     return wanted
 
 
@@ -289,7 +289,7 @@ def _to_cache(cache, chapter, notebook):
 
     bundle = CacheBundleIn(notebook, str(BOOK / f"{chapter}.ipynb"), data={})
     cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
-    write_text(_key_file(chapter), _key(chapter))
+    write_bytes(_key_file(chapter), _key(chapter).encode())
 
 
 def _run_all(names, results, jobs):
@@ -343,4 +343,4 @@ def _write_notebook(notebook, path):
         for name in ("execution", "papermill"):
             cell.metadata.pop(name, None)
     notebook.metadata.pop("widgets", None)
-    write_text(path, nbformat.writes(notebook) + "\n")
+    write_bytes(path, (nbformat.writes(notebook) + "\n").encode())

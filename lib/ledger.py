@@ -6,6 +6,7 @@
 
 import dataclasses
 import html
+import io
 import json
 import math
 import os
@@ -88,11 +89,13 @@ class Run:
     chapter, preset : str
     parameters, provenance : dict
     folder : Path
-        Where `save` writes ``<chapter>.<preset>.json``.
+        Where `save` writes ``<chapter>.<preset>.json``, and ``.npz`` if there are arrays.
     values : dict
         Recorded values by claim.
     rng : numpy.random.Generator or None
         Seeded with the parameter `seed`, if the chapter has one.
+    arrays : dict of str to ndarray
+        Small arrays, such as learned weights, that others may want to check.
     """
 
     chapter: str
@@ -102,6 +105,7 @@ class Run:
     folder: Path
     values: dict = dataclasses.field(default_factory=dict)
     rng: "np.random.Generator | None" = None
+    arrays: dict = dataclasses.field(default_factory=dict)
 
 
 def load_claims(path=CLAIMS):
@@ -188,10 +192,15 @@ def save(run, *, claims=CLAIMS):
         raise ValueError(f"chapter {run.chapter} must record every claim it has, misses {missing}")
     result = {name: getattr(run, name) for name in ("chapter", "preset", "parameters")}
     result |= {"provenance": run.provenance, "values": run.values}
-    write_text(
-        Path(run.folder) / f"{Path(run.chapter).name}.{run.preset}.json",
-        json.dumps(result, indent=1, sort_keys=True, ensure_ascii=False) + "\n",
-    )
+    path = Path(run.folder) / f"{Path(run.chapter).name}.{run.preset}.json"
+    if run.arrays:
+        import numpy as np
+
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **run.arrays)
+        write_bytes(path.with_suffix(".npz"), buffer.getvalue())
+    text = json.dumps(result, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    write_bytes(path, text.encode())
     at_scale = run.preset == "paper"
     return Verdicts(
         Verdict(claim, None if at_scale else values, values if at_scale else None, "", outcome)
@@ -202,13 +211,13 @@ def save(run, *, claims=CLAIMS):
     )
 
 
-def write_text(path, text):
+def write_bytes(path, data):
     """Write a file so that it is never seen half written: to a temporary name, then renamed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(data)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -2,6 +2,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -184,16 +185,26 @@ def test_saved_file_says_what_made_it(book):
     assert result["values"]["c-one"] == {"value": 1.0}
 
 
+def test_arrays_are_saved_beside_the_values(book):
+    run = start(book)
+    run.arrays["weights"] = np.arange(6.0).reshape(2, 3)
+    for claim in ("c-one", "c-two"):
+        ledger.record(claim, 1.0, run, claims=book / "claims.yml")
+    ledger.save(run, claims=book / "claims.yml")
+    with np.load(book / "results" / "01_x.default.npz", allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays["weights"], run.arrays["weights"])
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "r.json"
-    ledger.write_text(path, "old")
+    ledger.write_bytes(path, b"old")
 
     def fail(*_):
         raise OSError("no space left on device")
 
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="no space"):
-        ledger.write_text(path, "new")
+        ledger.write_bytes(path, b"new")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
 
