@@ -87,7 +87,12 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     try:
         if options.command == "rerun":
-            overrides = chapters.parse_parameters(options.chapter, dict(options.overrides))
+            # A chapter runs in its own folder: paths are meant from where the command is given.
+            overrides = {
+                name: str(Path(text).resolve()) if "/" in text and Path(text).exists() else text
+                for name, text in options.overrides
+            }
+            overrides = chapters.parse_parameters(options.chapter, overrides)
             done = [chapters.rerun(options.chapter, options.preset, overrides, options.out)]
         elif options.command == "compare":
             rows, differing = compare(options.folder, RESULTS)

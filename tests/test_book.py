@@ -132,6 +132,16 @@ def test_command_line_refuses_before_it_starts(arguments, message, capsys, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+def test_relative_paths_are_meant_from_where_the_command_is_given(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    monkeypatch.setattr(chapters, "rerun", lambda *arguments: seen.append(arguments) or "done")
+    assert book.main(["rerun", "03_lamina", "-p", "source", "./mine", "--out", "o"]) == 0
+    assert book.main(["rerun", "03_lamina", "-p", "source", "bundled", "--out", "o"]) == 0
+    assert [values["source"] for _, _, values, _ in seen] == [str(tmp_path / "mine"), "bundled"]
+
+
 def test_a_changed_preset_is_custom():
     values = chapters.preset_values("01_ou", "paper")
     assert chapters.preset_name("01_ou", "paper", values) == "paper"
