@@ -77,6 +77,16 @@ def test_outputs_that_are_checked_exist(chapter):
     assert all(cell.outputs for cell in checked)
 
 
+def test_every_claim_of_a_chapter_points_at_one_of_its_figures():
+    for claim in ledger.load_claims().values():
+        if claim.chapter in CHAPTERS:
+            cells = code_cells(claim.chapter)
+            names = [
+                cell.metadata.get("mystnb", {}).get("figure", {}).get("name") for cell in cells
+            ]
+            assert claim.figure in names, claim.id
+
+
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_cells_are_short(chapter):
     for cell in code_cells(chapter):

@@ -170,12 +170,20 @@ def test_seeds_and_generators(draw):
 
 
 def test_arguments_are_not_modified():
-    A, B, C = np.array(JORDAN), np.eye(3), np.ones(3)
-    r = exponential(np.arange(9.0))
-    for array in (A, B, C, r):
-        array.flags.writeable = False
+    arrays = [np.array(JORDAN), np.eye(3), np.ones(3), exponential(np.arange(9.0))]
+    before = [array.copy() for array in arrays]
+    A, B, C, r = arrays
     LinearStateSpace(A, B, C, 1).sample(5, 0)
     lag_covariances(r, 3, 3)
+    for array, copy in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_a_system_keeps_its_own_matrices():
+    A = np.array([[0.5]])
+    system = LinearStateSpace(A, [[1.0]], [1.0], 0.0)
+    A[0, 0] = 0.9
+    np.testing.assert_allclose(system.autocovariance(2), [4 / 3, 2 / 3])
 
 
 # Kernels and Gaussian processes --------------------------------------------------------------
