@@ -1,0 +1,40 @@
+"""SPORCO's ConvBPDN behind the interface of `csc.sparse_code`: the reference to hold it against."""
+
+import numpy as np
+import torch
+from sporco.admm.cbpdn import ConvBPDN
+
+
+def code_one(images, atoms, settings, rho, start):
+    """Results of `sparse_code`, image after image."""
+    from lib.csc import _Result
+
+    dictionary = np.ascontiguousarray(atoms.cpu().numpy().transpose(1, 2, 0))
+    for i, image in enumerate(images.cpu().numpy()):
+        options = {
+            "Verbose": False,
+            "MaxMainIter": settings.max_iter,
+            "RelStopTol": settings.tol,
+            "RelaxParam": settings.relax,
+            "rho": rho[i],
+            "AutoRho": {"Enabled": settings.auto_rho},
+        }
+        if settings.weights is not None:
+            options["L1Weight"] = settings.weights.reshape(1, 1, 1, 1, -1)
+        if start is not None:
+            maps = start[i].cpu().numpy().transpose(1, 2, 0)
+            options["Y0"] = maps[:, :, None, None]
+        solver = ConvBPDN(dictionary, image, settings.lmbda, ConvBPDN.Options(options), dimK=0)
+        maps = solver.solve().squeeze((2, 3)).transpose(2, 0, 1)
+        last = solver.getitstat()
+        primal, dual = last.PrimalRsdl[-1], last.DualRsdl[-1]
+        yield _Result(
+            i,
+            torch.from_numpy(np.ascontiguousarray(maps)).to(images),
+            torch.from_numpy(solver.reconstruct().squeeze()).to(images),
+            int(last.Iter[-1]) + 1,
+            bool(primal < settings.tol and dual < settings.tol),
+            float(primal),
+            float(dual),
+            float(solver.rho),
+        )

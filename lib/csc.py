@@ -1,0 +1,455 @@
+"""Convolutional sparse coding, many images at once, and what is measured on its codes.
+
+Each image s is coded by the coefficient maps x_k that minimise (Ladret et al., Eq. 2)
+
+    ½ ‖s - Σ_k d_k * x_k‖² + λ Σ_k w_k ‖x_k‖₁
+
+with circular convolution and atoms d_k anchored at their top-left corner, as in SPORCO. Work is
+done by torch, in float32 unless asked otherwise.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from lib import _admm
+from lib._checks import check_count, check_number
+
+_FIELD = {"primal": "primal_residual", "dual": "dual_residual"}
+SOLVERS = ("tiled", "sporco")
+
+
+class SparseCode(NamedTuple):
+    """Coefficients of images, and how they came about.
+
+    Attributes
+    ----------
+    coefficients : Tensor (n, K, height, width)
+        The sparse variable y, with exact zeros; a sparse COO tensor if that was asked for.
+    objective : ndarray (n,)
+        Objective at these coefficients.
+    n_iter : ndarray (n,)
+        Iterations made.
+    converged : ndarray (n,)
+        Whether both relative residuals came below the tolerance.
+    primal_residual, dual_residual : ndarray (n,)
+        Relative residuals of the last iteration.
+    rho : ndarray (n,)
+        Penalty parameter after the last iteration.
+    """
+
+    coefficients: torch.Tensor
+    objective: np.ndarray
+    n_iter: np.ndarray
+    converged: np.ndarray
+    primal_residual: np.ndarray
+    dual_residual: np.ndarray
+    rho: np.ndarray
+
+
+def sparse_code(
+    images,
+    atoms,
+    lmbda,
+    *,
+    weights=None,
+    max_iter=100,
+    tol=1e-4,
+    rho=None,
+    auto_rho=True,
+    relax=1.8,
+    start=None,
+    sparse=False,
+    memory=None,
+    solver="tiled",
+    device=None,
+    dtype=torch.float32,
+    progress=False,
+):
+    """Code images with a dictionary by the alternating direction method of multipliers.
+
+    The iterates are those of SPORCO's ConvBPDN. Each image has its own penalty parameter and
+    its own stop; an image that is done leaves the batch.
+
+    Parameters
+    ----------
+    images : ndarray or Tensor (n, height, width)
+        At least as large as the atoms.
+    atoms : ndarray or Tensor (K, h, w)
+        None of them zero. Their norms are not changed.
+    lmbda : float
+        λ >= 0.
+    weights : ndarray (K,), optional
+        Factor >= 0 on λ for each atom.
+    max_iter : int
+        Iterations at most.
+    tol : float
+        An image is done when its relative primal and dual residuals are below this; 0 makes all
+        iterations.
+    rho : float or ndarray (n,), optional
+        Initial penalty parameter; 50 λ + 1 if not given.
+    auto_rho : bool
+        Balance the residuals by changing ρ after each iteration (Wohlberg 2017).
+    relax : float
+        Over-relaxation, between 0 and 2.
+    start : ndarray or Tensor (n, K, height, width), optional
+        Coefficients to start from, for instance of another λ; zeros if not given.
+    sparse : bool
+        Return the coefficients as a sparse COO tensor, which is all that is then kept of them.
+    memory : float, optional
+        Bytes for the state of the images that are worked on at the same time: as many as fit with
+        K · height · width numbers each, one at least. 512 MiB, or half of a GPU's free memory,
+        if not given.
+    solver : {"tiled", "sporco"}
+        Which implementation; SPORCO's takes one image after the other, on the CPU.
+    device : str or torch.device, optional
+        Where to work; that of `images` if not given.
+    dtype : torch.dtype
+        float32 or float64.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    SparseCode
+
+    Raises
+    ------
+    ValueError
+        An argument is out of range, not finite or of a wrong shape.
+    """
+    images, atoms, device = _check_problem(images, atoms, device, dtype)
+    n, k = len(images), len(atoms)
+    lmbda = check_number("lmbda", lmbda, 0)
+    weights = None if weights is None else _check_vector("weights", weights, k, 0)
+    max_iter = check_count("max_iter", max_iter)
+    tol = check_number("tol", tol, 0)
+    relax = check_number("relax", relax, 0, open_minimum=True)
+    if relax >= 2:
+        raise ValueError(f"relax must be below 2, got {relax}")
+    rho = 50 * lmbda + 1 if rho is None else rho
+    rho = _check_vector("rho", np.broadcast_to(rho, n) if np.ndim(rho) == 0 else rho, n, 0, True)
+    start = _check_start(start, images, k, device, dtype)
+    memory = _check_memory(memory, device)
+    if solver not in SOLVERS:
+        raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, got {solver!r}")
+    settings = _Settings(lmbda, weights, max_iter, tol, bool(auto_rho), relax)
+    if solver == "sporco":
+        from lib._sporco import code_one
+
+        results = code_one(images, atoms, settings, rho, start)
+    else:
+        size = images[0].numel() * k * images.element_size()
+        batch = max(1, int(memory // size))
+        results = _batches(images, atoms, settings, rho, start, batch)
+    return _collect(results, images, len(atoms), settings, sparse, progress)
+
+
+def reconstruct(coefficients, atoms):
+    """Images Σ_k d_k * x_k (n, height, width) from coefficients.
+
+    Parameters
+    ----------
+    coefficients : Tensor or ndarray (n, K, height, width)
+        Dense or sparse.
+    atoms : Tensor or ndarray (K, h, w)
+        Not larger than the images.
+
+    Returns
+    -------
+    Tensor (n, height, width)
+        On the device and in the precision of the coefficients.
+    """
+    coefficients = _check_coefficients(coefficients)
+    atoms = _tensor("atoms", atoms, 3, coefficients.device, coefficients.dtype)
+    if len(atoms) != coefficients.shape[1]:
+        raise ValueError(
+            f"atoms must be {coefficients.shape[1]}, as many as the coefficients have maps, "
+            f"got {len(atoms)}"
+        )
+    _check_fit(atoms, coefficients.shape[2:])
+    bank = _admm.AtomBank(atoms, *coefficients.shape[2:])
+    return torch.cat([bank.synthesise(_dense(x[None])) for x in coefficients])
+
+
+def psnr(images, reconstructions):
+    """Peak signal-to-noise ratio (n,) in dB, with each image's own maximum (Eq. 6).
+
+    Parameters
+    ----------
+    images, reconstructions : Tensor or ndarray (n, height, width)
+
+    Returns
+    -------
+    ndarray (n,)
+        Infinite for a perfect reconstruction.
+
+    Raises
+    ------
+    ValueError
+        Shapes differ, or the maximum of an image is not positive.
+    """
+    images = _tensor("images", images, 3, "cpu", torch.float64)
+    reconstructions = _tensor("reconstructions", reconstructions, 3, "cpu", torch.float64)
+    if images.shape != reconstructions.shape:
+        raise ValueError(
+            f"reconstructions must have the shape of images, {tuple(images.shape)}, "
+            f"got {tuple(reconstructions.shape)}"
+        )
+    peak = images.amax((1, 2))
+    if not bool((peak > 0).all()):
+        at = int(torch.argmin(peak))
+        raise ValueError(
+            f"images must have a positive maximum, got {float(peak[at])} in image {at}"
+        )
+    error = (images - reconstructions).square().mean((1, 2))
+    return (20 * torch.log10(peak) - 10 * torch.log10(error)).numpy()
+
+
+def sparseness(coefficients):
+    """Fraction (n,) of coefficients that are zero, per image.
+
+    Parameters
+    ----------
+    coefficients : Tensor or ndarray (n, K, height, width)
+        Dense or sparse.
+    """
+    coefficients = _check_coefficients(coefficients)
+    size = coefficients[0].numel()
+    used = [int(torch.count_nonzero(_values(x))) for x in coefficients]
+    return 1 - np.array(used) / size
+
+
+def prune(coefficients, cutoff, *, relative=False):
+    """Set coefficients with a magnitude below a cutoff to zero.
+
+    Parameters
+    ----------
+    coefficients : Tensor or ndarray (n, K, height, width)
+        Dense or sparse; not changed.
+    cutoff : float
+        c >= 0.
+    relative : bool
+        Take c as a fraction of each image's largest magnitude, instead of a magnitude itself.
+
+    Returns
+    -------
+    Tensor (n, K, height, width)
+        Sparse if `coefficients` are.
+    """
+    coefficients = _check_coefficients(coefficients)
+    cutoff = check_number("cutoff", cutoff, 0)
+    pruned = []
+    for x in coefficients:
+        values = _values(x)
+        limit = cutoff * float(values.abs().max()) if relative and values.numel() else cutoff
+        if x.is_sparse:
+            x = x.coalesce()
+            keep = values.abs() >= limit
+            pruned.append(
+                torch.sparse_coo_tensor(
+                    x.indices()[:, keep], values[keep], x.shape, is_coalesced=True
+                )
+            )
+        else:
+            pruned.append(torch.where(x.abs() >= limit, x, 0))
+    return torch.stack(pruned)
+
+
+class _Settings(NamedTuple):
+    lmbda: float
+    weights: np.ndarray | None
+    max_iter: int
+    tol: float
+    auto_rho: bool
+    relax: float
+
+
+class _Result(NamedTuple):
+    image: int
+    coefficients: torch.Tensor
+    synthesis: torch.Tensor
+    n_iter: int
+    converged: bool
+    primal: float
+    dual: float
+    rho: float
+
+
+def _batches(images, atoms, settings, rho, start, batch):
+    """Results as images are done, a batch at a time."""
+    bank = _admm.AtomBank(atoms, *images.shape[1:])
+    for first in range(0, len(images), batch):
+        some = slice(first, first + batch)
+        started = None if start is None else start[some]
+        yield from _code(bank, images[some], settings, rho[some], started, first)
+
+
+def _code(bank, images, settings, rho, start, first):
+    """Results of one batch, whose images are numbered from `first`."""
+    threshold = settings.lmbda
+    if settings.weights is not None:
+        threshold = threshold * torch.as_tensor(settings.weights).to(images)[:, None]
+    rho = torch.as_tensor(rho, dtype=torch.float64, device=images.device)
+    state = _admm.Iteration(bank, images, threshold, rho, settings.relax, start)
+    left = np.arange(first, first + len(images))
+    for iteration in range(1, settings.max_iter + 1):
+        primal, dual = state.step()
+        if settings.auto_rho and iteration > 1:
+            state.rescale(_rho_factor(primal, dual, settings.lmbda))
+        below = ((primal < settings.tol) & (dual < settings.tol)).cpu().numpy()
+        done = below | (iteration == settings.max_iter)
+        for j in np.flatnonzero(done):
+            yield _Result(
+                int(left[j]),
+                *state.result(j),
+                iteration,
+                bool(below[j]),
+                float(primal[j]),
+                float(dual[j]),
+                float(state.rho[j]),
+            )
+        if done.all():
+            return
+        if done.any():
+            left = left[~done]
+            state.keep(torch.as_tensor(~done, device=images.device))
+
+
+def _rho_factor(primal, dual, lmbda):
+    """Factor on ρ that balances the residuals (Wohlberg 2017), with SPORCO's constants.
+
+    The target of their ratio, ξ, depends on λ; ρ changes where the ratio is off by more than 1.2,
+    by the root of the ratio, at most by 1000.
+    """
+    target = 1 + 18.3 ** (np.log10(lmbda) + 1) if lmbda > 0 else 1.0
+    ratio = primal / (dual * target)
+    most = torch.full_like(ratio, 1000.0)
+    size = torch.sqrt(torch.maximum(ratio, 1 / ratio))
+    size = torch.where((primal == 0) | (dual == 0), most, torch.minimum(size, most))
+    raised = primal > 1.2 * target * dual
+    lowered = dual > 1.2 / target * primal
+    return torch.where(raised, size, torch.where(lowered, 1 / size, torch.ones_like(size)))
+
+
+def _collect(results, images, k, settings, sparse, progress):
+    """Gather results, in the order of the images, with the objective of each."""
+    from tqdm.auto import tqdm
+
+    n = len(images)
+    weights = torch.ones(k) if settings.weights is None else torch.as_tensor(settings.weights)
+    weights = weights.to(images.device, torch.float64)
+    coefficients = [None] * n if sparse else images.new_empty((n, k, *images.shape[1:]))
+    numbers = {name: np.empty(n) for name in ("objective", "primal", "dual", "rho")}
+    numbers |= {"n_iter": np.empty(n, dtype=np.int64), "converged": np.empty(n, dtype=bool)}
+    for r in tqdm(results, total=n, unit="image", disable=not progress):
+        penalty = r.coefficients.abs().sum((1, 2), dtype=torch.float64) @ weights
+        fit = (images[r.image] - r.synthesis).double().square().sum() / 2
+        numbers["objective"][r.image] = float(fit + settings.lmbda * penalty)
+        for name in ("primal", "dual", "rho", "n_iter", "converged"):
+            numbers[name][r.image] = getattr(r, name)
+        coefficients[r.image] = r.coefficients.to_sparse() if sparse else r.coefficients
+    if sparse:
+        coefficients = torch.stack(coefficients)
+    numbers = {_FIELD.get(name, name): v for name, v in numbers.items()}
+    return SparseCode(coefficients, **numbers)
+
+
+def _values(coefficients):
+    return coefficients.coalesce().values() if coefficients.is_sparse else coefficients
+
+
+def _dense(coefficients):
+    return coefficients.to_dense() if coefficients.is_sparse else coefficients
+
+
+def _tensor(name, value, n_axes, device, dtype):
+    """A finite tensor of `n_axes` axes, none of them empty, on a device."""
+    if not isinstance(value, torch.Tensor):
+        value = np.asarray(value)
+        if value.dtype.kind not in "iufb" or value.dtype.itemsize > 8:
+            raise ValueError(f"{name} must hold real numbers, got dtype {value.dtype}")
+        value = torch.tensor(value.astype(value.dtype.newbyteorder("="), copy=False))
+    elif value.is_complex():
+        raise ValueError(f"{name} must hold real numbers, got dtype {value.dtype}")
+    if value.ndim != n_axes or 0 in value.shape:
+        axes = {3: "(n, height, width)", 4: "(n, K, height, width)"}[n_axes]
+        axes = "(K, h, w)" if name == "atoms" else axes
+        raise ValueError(f"{name} must have shape {axes}, none of them 0, got {tuple(value.shape)}")
+    value = value.detach().to(device, dtype)
+    if not bool(torch.isfinite(_values(value)).all()):
+        raise ValueError(f"{name} must be finite in {dtype}, got NaN or infinite values")
+    return value
+
+
+def _check_coefficients(coefficients):
+    if isinstance(coefficients, torch.Tensor) and coefficients.is_floating_point():
+        return _tensor("coefficients", coefficients, 4, coefficients.device, coefficients.dtype)
+    return _tensor("coefficients", coefficients, 4, "cpu", torch.float32)
+
+
+def _check_problem(images, atoms, device, dtype):
+    """Images and atoms as tensors on the device of the work."""
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
+    if device is None:
+        device = images.device if isinstance(images, torch.Tensor) else "cpu"
+    device = check_device(device)
+    images = _tensor("images", images, 3, device, dtype)
+    atoms = _tensor("atoms", atoms, 3, device, dtype)
+    _check_fit(atoms, images.shape[1:])
+    zero = torch.nonzero(atoms.abs().amax((1, 2)) == 0)
+    if len(zero):
+        raise ValueError(f"atoms must not be zero, got a zero atom at index {int(zero[0])}")
+    return images, atoms, device
+
+
+def _check_fit(atoms, shape):
+    if atoms.shape[1] > shape[0] or atoms.shape[2] > shape[1]:
+        raise ValueError(
+            f"atoms must fit into the images of {tuple(shape)} pixels, "
+            f"got atoms of {tuple(atoms.shape[1:])}"
+        )
+
+
+def check_device(device):
+    """A torch.device that can be used here: the CPU, or a CUDA device that is present."""
+    try:
+        device = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f'device must be "cpu" or "cuda", got {device!r}') from error
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f'device must be "cpu" or "cuda", got {str(device)!r}')
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if (device.index or 0) >= count:
+        raise ValueError(f"device must be one that is present, got {str(device)!r}: {count} found")
+    return device
+
+
+def _check_vector(name, value, n, minimum, open_minimum=False):
+    """A finite float64 vector of n numbers from a minimum upwards."""
+    vector = _tensor(name, np.asarray(value)[None, None], 3, "cpu", torch.float64).numpy()[0, 0]
+    if len(vector) != n:
+        raise ValueError(f"{name} must have {n} numbers, got {len(vector)}")
+    low = vector <= minimum if open_minimum else vector < minimum
+    if low.any():
+        sign = ">" if open_minimum else ">="
+        raise ValueError(f"{name} must be {sign} {minimum}, got {vector[low][0]}")
+    return vector
+
+
+def _check_start(start, images, k, device, dtype):
+    if start is None:
+        return None
+    start = _tensor("start", start, 4, device, dtype)
+    wanted = (len(images), k, *images.shape[1:])
+    if tuple(start.shape) != wanted:
+        raise ValueError(f"start must have shape {wanted}, got {tuple(start.shape)}")
+    return start
+
+
+def _check_memory(memory, device):
+    if memory is not None:
+        return check_number("memory", memory, 0, open_minimum=True)
+    return torch.cuda.mem_get_info(device)[0] / 2 if device.type == "cuda" else 512 * 2**20
