@@ -21,6 +21,11 @@ import torch
 _TILE = {"cpu": 4096, "cuda": 1 << 18}
 
 
+def tile_pixels(device):
+    """Pixels that are worked on at a time on a device (None: the CPU)."""
+    return _TILE[torch.device(device or "cpu").type]
+
+
 class AtomBank:
     """Sums of atoms and correlations with them, for images of one size, circular.
 
@@ -37,7 +42,7 @@ class AtomBank:
         self.height, self.width = height, width
         self.analysis = atoms.flatten(1).contiguous()
         self.synthesis = self.analysis.T.contiguous()
-        self.pixels = _TILE[atoms.device.type]
+        self.pixels = tile_pixels(atoms.device)
         self.power = self._power(atoms).to(atoms.dtype)
         self._memory = [atoms.new_empty(0) for _ in range(5)]
 

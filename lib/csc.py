@@ -16,6 +16,9 @@ import torch
 from lib import _admm
 from lib._checks import check_count, check_number
 
+# Raised when the same arguments give other coefficients, beyond rounding: stored codes are then
+# made anew.
+VERSION = 1
 _FIELD = {"primal": "primal_residual", "dual": "dual_residual"}
 SOLVERS = ("tiled", "sporco")
 

@@ -1,0 +1,311 @@
+"""Codes of photographs: what is coded, under which protocol, kept on disk, and what they measure.
+
+The chapters on sparse codes share the same codes of the same photographs. Each image's code is a
+file, written when the image is done, so that a long run that is killed goes on where it was.
+"""
+
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from lib import _admm, csc, datasets
+from lib._checks import check_array
+from lib.ledger import write_bytes
+from lib.provenance import ROOT
+
+STORE = ROOT / "_build" / "codes"
+
+
+class Protocol(NamedTuple):
+    """How the text of Ladret et al. codes photographs, or how their released code does.
+
+    Attributes
+    ----------
+    formula : str
+        Which log-Gabor.
+    lmbda : float
+        λ.
+    fit : str
+        ``"crop"`` or ``"resize"``: how a photograph becomes a square.
+    """
+
+    formula: str
+    lmbda: float
+    fit: str
+
+
+PROTOCOLS = {
+    "text": Protocol("text", lmbda=0.05, fit="crop"),
+    "code": Protocol("code", lmbda=0.01, fit="resize"),
+}
+
+
+class Measures(NamedTuple):
+    """What is measured on the codes of n images with K atoms.
+
+    Attributes
+    ----------
+    psnr : ndarray (n,)
+        In dB.
+    sparseness : ndarray (n,)
+        Fraction of coefficients that are zero.
+    active : ndarray (n, K)
+        Number of coefficients that are not zero, per atom.
+    n_iter : ndarray (n,)
+        Iterations of the coder.
+    converged : ndarray (n,)
+        Whether it stopped by its tolerance.
+    """
+
+    psnr: np.ndarray
+    sparseness: np.ndarray
+    active: np.ndarray
+    n_iter: np.ndarray
+    converged: np.ndarray
+
+
+class ImageCode(NamedTuple):
+    """Code of one image: a sparse tensor (K, height, width), and how the coder stopped."""
+
+    coefficients: torch.Tensor
+    n_iter: int
+    converged: bool
+
+
+def check_protocol(protocol):
+    """Return the `Protocol` of a name."""
+    if not isinstance(protocol, str) or protocol not in PROTOCOLS:
+        raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
+    return PROTOCOLS[protocol]
+
+
+def contrast_normalise(images):
+    """Subtract the local mean; divide by the local norm, or the mean local norm if larger.
+
+    Gaussian window of 15 × 15 pixels, image by image (SPORCO's `local_contrast_normalise`, which
+    the released code of Ladret et al. uses).
+
+    Parameters
+    ----------
+    images : ndarray (n, height, width)
+        At least 8 × 8 pixels.
+
+    Returns
+    -------
+    ndarray (n, height, width) float32
+
+    Raises
+    ------
+    ValueError
+        An image is constant, or `images` is not as described.
+    """
+    from sporco.signal import local_contrast_normalise
+
+    images = check_array("images", images, (None, None, None))
+    if 0 in images.shape or min(images.shape[1:]) < 8:
+        raise ValueError(f"images must be at least one, of 8 × 8 pixels, got {images.shape}")
+    constant = np.ptp(images, axis=(1, 2)) == 0
+    if constant.any():
+        raise ValueError(f"images must not be constant, image {int(np.argmax(constant))} is")
+    return np.stack([local_contrast_normalise(image)[0] for image in images]).astype(np.float32)
+
+
+def prepare(source, size, n=None, protocol="code"):
+    """Photographs as a protocol codes them: squares of one size, contrast-normalised.
+
+    Parameters
+    ----------
+    source : str or path
+        As in `datasets.photographs`.
+    size : int
+        Side in pixels.
+    n : int, optional
+        Only the first n.
+    protocol : {"code", "text"}
+        Whether the central square is resized ("code") or cut out of the middle ("text").
+
+    Returns
+    -------
+    ndarray (n, size, size) float32
+    """
+    fit = check_protocol(protocol).fit
+    return contrast_normalise(datasets.photographs(source, size, n, fit))
+
+
+def iter_codes(images, atoms, lmbda, *, store=STORE, device=None, progress=False, **settings):
+    """Codes of images one by one, from the store where they are there already.
+
+    Parameters
+    ----------
+    images : ndarray (n, height, width)
+    atoms : ndarray (K, h, w)
+    lmbda : float
+    store : Path or None
+        Folder of the codes; None keeps nothing.
+    device : str, optional
+        Where to code.
+    progress : bool
+        Show a progress bar.
+    **settings
+        Further arguments of `csc.sparse_code`, such as `max_iter` and `tol`.
+
+    Yields
+    ------
+    ImageCode
+        In the order of the images.
+    """
+    images = check_array("images", images, (None, None, None)).astype(np.float32)
+    atoms = check_array("atoms", atoms, (None, None, None))
+    paths = [None] * len(images)
+    if store is not None:
+        base = _fingerprint(atoms, lmbda, settings)
+        paths = [Path(store) / f"{_digest(base, image)}.npz" for image in images]
+    shape = (len(atoms), *images.shape[1:])
+    # As many at a time as a tile of the coder takes, one at least.
+    batch = max(1, _admm.tile_pixels(device) // images[0].size)
+    from tqdm.auto import tqdm
+
+    with tqdm(total=len(images), unit="image", disable=not progress) as bar:
+        for first in range(0, len(images), batch):
+            some = range(first, min(first + batch, len(images)))
+            found = {i: _read(paths[i], shape) for i in some}
+            todo = [i for i in some if found[i] is None]
+            if todo:
+                code = csc.sparse_code(
+                    images[todo], atoms, lmbda, sparse=True, device=device, **settings
+                )
+                for j, i in enumerate(todo):
+                    found[i] = ImageCode(
+                        code.coefficients[j].cpu(), int(code.n_iter[j]), bool(code.converged[j])
+                    )
+                    _write(paths[i], found[i])
+            for i in some:
+                bar.update()
+                yield found[i]
+
+
+def measure(images, atoms, lmbda, **settings):
+    """PSNR, sparseness and activity of the codes of images.
+
+    Arguments are those of `iter_codes`.
+
+    Returns
+    -------
+    Measures
+    """
+    rows = []
+    codes = iter_codes(images, atoms, lmbda, **settings)
+    for image, code in zip(images, codes, strict=True):
+        coefficients = code.coefficients[None]
+        rows.append(
+            (
+                csc.psnr(image[None], csc.reconstruct(coefficients, atoms))[0],
+                csc.sparseness(coefficients)[0],
+                activity(code.coefficients),
+                code.n_iter,
+                code.converged,
+            )
+        )
+    return Measures(*(np.array(column) for column in zip(*rows, strict=True)))
+
+
+def activity(coefficients):
+    """Number (K,) of coefficients of one image that are not zero, per atom."""
+    coefficients = coefficients.coalesce()
+    atoms = coefficients.indices()[0][coefficients.values() != 0]
+    return torch.bincount(atoms, minlength=len(coefficients)).cpu().numpy()
+
+
+def equal_quality(path, other):
+    """How two dictionaries compare where they are equally good, image by image.
+
+    Each path holds an image's codes at several λ. Between two neighbouring λ, PSNR is taken to
+    run linearly in the logarithm of the number of coefficients used.
+
+    Parameters
+    ----------
+    path, other : list of Measures
+        One for each λ, of the same images.
+
+    Returns
+    -------
+    psnr : ndarray (n,)
+        PSNR of `path` less that of `other` in dB at equal sparseness, averaged over the range of
+        sparseness that both reach; NaN where there is none.
+    density : ndarray (n,)
+        Log₂ of the ratio of coefficients used, `path` over `other`, at equal PSNR, averaged
+        likewise.
+    """
+    if len(path) < 2 or len(other) < 2:
+        raise ValueError("path and other must hold at least two values of λ each")
+    ours, theirs = (
+        (np.log2(1 - np.array([m.sparseness for m in p])), np.array([m.psnr for m in p]))
+        for p in (path, other)
+    )
+    n = ours[0].shape[1]
+    psnr = [_mean_gap(*(np.stack(p)[:, :, i] for p in (ours, theirs))) for i in range(n)]
+    density = [_mean_gap(*(np.stack(p)[::-1, :, i] for p in (ours, theirs))) for i in range(n)]
+    return np.array(psnr), np.array(density)
+
+
+def _mean_gap(ours, theirs):
+    """Mean difference of two curves (x, y) over the range of x that they share."""
+    (x, y), (other_x, other_y) = (curve[:, np.argsort(curve[0])] for curve in (ours, theirs))
+    low, high = max(x[0], other_x[0]), min(x[-1], other_x[-1])
+    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+        return np.nan
+    at = np.linspace(low, high, 50)
+    return float(np.mean(np.interp(at, x, y) - np.interp(at, other_x, other_y)))
+
+
+def _fingerprint(atoms, lmbda, settings):
+    """What a code depends on beside its image, the coder's version included."""
+    values = sorted((name, np.asarray(value).tolist()) for name, value in settings.items())
+    return _digest(f"{csc.VERSION} {atoms.shape} {float(lmbda)!r} {values!r}".encode(), atoms)
+
+
+def _digest(base, array):
+    base = base.encode() if isinstance(base, str) else base
+    array = np.ascontiguousarray(array)
+    return hashlib.sha256(base + repr(array.shape).encode() + array.tobytes()).hexdigest()[:32]
+
+
+def _read(path, shape):
+    """A stored code, or None: what cannot be read is coded again."""
+    if path is None or not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            index, values = stored["index"], stored["values"]
+            n_iter, converged = int(stored["n_iter"]), bool(stored["converged"])
+            size = int(np.prod(shape))
+            if index.shape != values.shape or (len(index) and not 0 <= index.max() < size):
+                return None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    indices = np.stack(np.unravel_index(index, shape))
+    coefficients = torch.sparse_coo_tensor(
+        torch.from_numpy(indices), torch.from_numpy(values), shape, is_coalesced=True
+    )
+    return ImageCode(coefficients, n_iter, converged)
+
+
+def _write(path, code):
+    if path is None:
+        return
+    coefficients = code.coefficients.coalesce()
+    index = np.ravel_multi_index(tuple(coefficients.indices().numpy()), coefficients.shape)
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        index=index.astype(np.int32 if coefficients.numel() < 2**31 else np.int64),
+        values=coefficients.values().numpy(),
+        n_iter=code.n_iter,
+        converged=code.converged,
+    )
+    write_bytes(path, buffer.getvalue())
