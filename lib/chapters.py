@@ -256,13 +256,20 @@ def _key(chapter):
     """Hash of all that a chapter's outputs depend on beside its own cells."""
     files = [*dependencies(chapter), ROOT / "requirements.txt"]
     files += [BOOK / "claims.yml", *(BOOK / "presets" / f"{name}.yaml" for name in PRESETS)]
+    for used in _options(chapter).get("uses", []):
+        files += sorted((BOOK / "results").glob(f"{used}.*"))
     if _option(chapter, "reads_results"):
         files += [*sorted((BOOK / "results").glob("*")), *sorted((BUILD / "results").glob("*"))]
     return hash_files(files)
 
 
+def _options(chapter):
+    """What a notebook's metadata says: `reads_results` (of all chapters), `uses` (of which)."""
+    return read(chapter).metadata.get("book", {})
+
+
 def _option(chapter, name):
-    return bool(read(chapter).metadata.get("book", {}).get(name, False))
+    return bool(_options(chapter).get(name, False))
 
 
 def _stored_only(chapter):

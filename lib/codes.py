@@ -266,7 +266,8 @@ def _mean_gap(ours, theirs):
 def _fingerprint(atoms, lmbda, settings):
     """What a code depends on beside its image, the coder's version included."""
     values = sorted((name, np.asarray(value).tolist()) for name, value in settings.items())
-    return _digest(f"{csc.VERSION} {atoms.shape} {float(lmbda)!r} {values!r}".encode(), atoms)
+    about = f"{csc.VERSION} {float(lmbda)!r} {values!r}"
+    return _digest(about, atoms.astype(np.float32))
 
 
 def _digest(base, array):
@@ -280,7 +281,7 @@ def _read(path, shape):
     if path is None or not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             index, values = stored["index"], stored["values"]
             n_iter, converged = int(stored["n_iter"]), bool(stored["converged"])
             size = int(np.prod(shape))
@@ -290,7 +291,11 @@ def _read(path, shape):
         return None
     indices = np.stack(np.unravel_index(index, shape))
     coefficients = torch.sparse_coo_tensor(
-        torch.from_numpy(indices), torch.from_numpy(values), shape, is_coalesced=True
+        torch.from_numpy(indices),
+        torch.from_numpy(values),
+        shape,
+        is_coalesced=True,
+        check_invariants=True,
     )
     return ImageCode(coefficients, n_iter, converged)
 

@@ -252,7 +252,11 @@ def prune(coefficients, cutoff, *, relative=False):
             keep = values.abs() >= limit
             pruned.append(
                 torch.sparse_coo_tensor(
-                    x.indices()[:, keep], values[keep], x.shape, is_coalesced=True
+                    x.indices()[:, keep],
+                    values[keep],
+                    x.shape,
+                    is_coalesced=True,
+                    check_invariants=True,
                 )
             )
         else:

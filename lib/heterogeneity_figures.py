@@ -1,0 +1,127 @@
+"""Figures of the chapters on heterogeneous dictionaries: distributions, trade-offs, maps."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import hsv_to_rgb
+
+from lib.plotting import WIDTH
+
+
+def distributions(measures):
+    """Sparseness and PSNR of each image by dictionary, medians as bars.
+
+    Parameters
+    ----------
+    measures : dict of str to lib.codes.Measures
+        By the dictionary's name.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 0.9 + 0.42 * len(measures)), sharey=True)
+    columns = {"sparseness": "fraction of zeros", "psnr": "PSNR (dB)"}
+    for ax, (field, label) in zip(axes, columns.items(), strict=True):
+        values = [getattr(m, field) for m in measures.values()]
+        parts = ax.violinplot(values, orientation="horizontal", showextrema=False, widths=0.8)
+        for i, (body, each) in enumerate(zip(parts["bodies"], values, strict=True)):
+            body.set(facecolor=f"C{i}", alpha=0.25)
+            ax.scatter(each, np.full(len(each), i + 1), s=9, color=f"C{i}", alpha=0.7)
+            middle = np.median(each)
+            ax.plot([middle] * 2, [i + 0.62, i + 1.38], color=f"C{i}", linewidth=2.4)
+        ax.set(xlabel=label)
+    axes[0].set_yticks(range(1, len(measures) + 1), measures)
+    axes[0].invert_yaxis()
+    return figure
+
+
+def trade_off(paths, gaps):
+    """PSNR against the fraction of coefficients used, and image-wise gaps at equal quality.
+
+    Parameters
+    ----------
+    paths : dict of str to list of lib.codes.Measures
+        By dictionary, one for each λ.
+    gaps : dict of str to (ndarray (n,), ndarray (n,))
+        By comparison: PSNR in dB at equal sparseness, log₂ of coefficients at equal PSNR.
+    """
+    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 3.3), width_ratios=[1.7, 1, 1])
+    for i, (name, path) in enumerate(paths.items()):
+        used = [100 * (1 - m.sparseness.mean()) for m in path]
+        style = {"color": f"C{i % 2}", "linestyle": "-" if i < 2 else "--", "marker": "o"}
+        axes[0].plot(used, [m.psnr.mean() for m in path], markersize=4, label=name, **style)
+    axes[0].set(xlabel="coefficients used (%)", ylabel="mean PSNR (dB)", xscale="log")
+    axes[0].xaxis.set_major_formatter("{x:g}")
+    axes[0].xaxis.set_minor_formatter("{x:g}")
+    axes[0].tick_params(axis="x", which="minor", labelsize=7)
+    axes[0].legend(fontsize=8)
+    titles = ("ΔPSNR (dB),\nequal sparseness", "log₂ ratio of coefficients,\nequal PSNR")
+    for ax, which, title in zip(axes[1:], (0, 1), titles, strict=True):
+        for i, gap in enumerate(gaps.values()):
+            ax.scatter(np.full(len(gap[which]), i), gap[which], color=f"C{2 + i}", s=14, alpha=0.7)
+            ax.plot([i - 0.25, i + 0.25], [np.nanmean(gap[which])] * 2, color=f"C{2 + i}")
+        ax.axhline(0, color="0.3", linewidth=0.8)
+        ax.set_xticks(range(len(gaps)), gaps, rotation=20)
+        ax.set_xlim(-0.6, len(gaps) - 0.4)
+        ax.set_title(title, fontsize=9)
+    return figure
+
+
+def coefficient_maps(image, reconstruction, coefficients, theta, b_theta):
+    """An image, what its code makes of it, and its coefficients by bandwidth.
+
+    Parameters
+    ----------
+    image, reconstruction : ndarray (height, width)
+    coefficients : ndarray (K, height, width)
+    theta : ndarray (K,)
+        Orientations in radians; they are the hues.
+    b_theta : ndarray (K,)
+        Bandwidths in radians; each has its panel.
+    """
+    bandwidths = np.unique(b_theta)
+    n = len(bandwidths)
+    figure, axes = plt.subplots(2, (n + 3) // 2, figsize=(WIDTH, 4.9))
+    axes = axes.ravel()
+    limit = np.abs(image).max()
+    for ax, picture, title in zip(
+        axes, (image, reconstruction), ("image", "reconstruction"), strict=False
+    ):
+        ax.imshow(picture, vmin=-limit, vmax=limit)
+        ax.set_title(title)
+    for ax, width in zip(axes[2:], bandwidths, strict=False):
+        atoms = np.flatnonzero(np.isclose(b_theta, width))
+        size = np.abs(coefficients[atoms])
+        hue = theta[atoms][size.argmax(axis=0)] / np.pi % 1
+        value = np.sqrt(np.clip(size.max(axis=0) / np.quantile(size.max(axis=0), 0.995), 0, 1))
+        ax.imshow(hsv_to_rgb(np.stack([hue, np.full_like(hue, 0.85), value], axis=-1)))
+        share = np.count_nonzero(size) / max(np.count_nonzero(coefficients), 1)
+        ax.set_title(f"Bθ = {np.degrees(width):.0f}°, {100 * share:.0f} %")
+    for ax in axes:
+        ax.set(xticks=[], yticks=[])
+        ax.grid(visible=False)
+    for ax in axes[n + 2 :]:
+        ax.set_visible(False)
+    return figure
+
+
+def by_bandwidth(b_theta, series):
+    """Fraction of coefficients used at each bandwidth.
+
+    Parameters
+    ----------
+    b_theta : ndarray (K,)
+        In radians.
+    series : dict of str to ndarray (n, K)
+        Fraction of coefficients used per image and atom.
+    """
+    figure, ax = plt.subplots(figsize=(0.62 * WIDTH, 3.0))
+    bandwidths = np.unique(b_theta)
+    for i, (name, used) in enumerate(series.items()):
+        groups = [100 * used[:, np.isclose(b_theta, b)].mean(axis=1) for b in bandwidths]
+        middle = [np.mean(group) for group in groups]
+        low, high = zip(*(np.quantile(group, [0.1, 0.9]) for group in groups), strict=True)
+        degrees = np.degrees(bandwidths)
+        ax.plot(degrees, middle, color=f"C{i}", marker="o", label=name)
+        ax.fill_between(degrees, low, high, color=f"C{i}", alpha=0.2, linewidth=0)
+    ax.set(xlabel="orientation bandwidth Bθ (°)", ylabel="coefficients used (%)")
+    ax.set_ylim(bottom=0)
+    if len(series) > 1:
+        ax.legend()
+    return figure

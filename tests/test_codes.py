@@ -1,0 +1,158 @@
+"""Codes of photographs: preparation, the store, and comparisons at equal quality."""
+
+import numpy as np
+import pytest
+import torch
+
+from lib import codes, csc
+
+
+@pytest.fixture
+def problem():
+    rng = np.random.default_rng(4)
+    atoms = rng.standard_normal((6, 5, 5))
+    return rng.standard_normal((3, 20, 24)).astype(np.float32), atoms
+
+
+def _measures(psnr, sparseness):
+    nothing = np.zeros(len(psnr))
+    return codes.Measures(np.array(psnr), np.array(sparseness), nothing, nothing, nothing)
+
+
+def test_contrast_normalise_follows_its_definition():
+    image = np.random.default_rng(0).random((1, 30, 26)) ** 2 + 0.1
+    axis = np.arange(-7, 8)
+    # The window reaches three standard deviations to each side.
+    window = np.exp(-(axis[:, None] ** 2 + axis**2) * (3 / 7) ** 2 / 2)
+    window /= window.sum()
+
+    def blur(x):
+        padded = np.pad(x, 7, mode="wrap")
+        view = np.lib.stride_tricks.sliding_window_view(padded, (15, 15))
+        return np.einsum("yxij,ij->yx", view, window)
+
+    padded = np.pad(image[0], 7, mode="symmetric")
+    centred = padded - blur(padded)
+    norm = np.sqrt(blur(centred**2))
+    expected = (centred / np.maximum(norm, norm.mean()))[7:-7, 7:-7]
+    np.testing.assert_allclose(codes.contrast_normalise(image)[0], expected, atol=1e-5)
+
+
+def test_contrast_normalise_is_blind_to_brightness_and_contrast():
+    images = np.random.default_rng(1).random((2, 20, 20))
+    normal = codes.contrast_normalise(images)
+    assert normal.dtype == np.float32
+    np.testing.assert_allclose(codes.contrast_normalise(5 * images + 3), normal, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.ones((1, 20, 20)), "image 0"),
+        (np.ones((20, 20)), "images must have shape"),
+        (np.random.default_rng(0).random((1, 7, 20)), "8 × 8"),
+        (np.full((1, 9, 9), np.nan), "images must be finite"),
+    ],
+)
+def test_contrast_normalise_refuses(images, message):
+    with pytest.raises(ValueError, match=message):
+        codes.contrast_normalise(images)
+
+
+def test_protocols_prepare_photographs_differently():
+    resized, cropped = (codes.prepare("bundled", 40, 2, p) for p in ("code", "text"))
+    assert resized.shape == cropped.shape == (2, 40, 40)
+    assert np.abs(resized - cropped).max() > 0.1
+    with pytest.raises(ValueError, match="protocol must be one of text, code, got 'both'"):
+        codes.prepare("bundled", 40, 2, "both")
+
+
+def test_stored_codes_are_the_coder_s_own(problem, tmp_path):
+    images, atoms = problem
+    settings = {"max_iter": 30, "tol": 1e-3}
+    direct = csc.sparse_code(images, atoms, 0.1, **settings)
+    for _ in range(2):
+        found = list(codes.iter_codes(images, atoms, 0.1, store=tmp_path, **settings))
+        for i, code in enumerate(found):
+            torch.testing.assert_close(code.coefficients.to_dense(), direct.coefficients[i])
+            assert code.n_iter == direct.n_iter[i]
+            assert code.converged == direct.converged[i]
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_only_what_is_missing_or_damaged_is_coded_again(problem, tmp_path, monkeypatch):
+    images, atoms = problem
+    first = list(codes.iter_codes(images, atoms, 0.1, store=tmp_path, max_iter=20))
+    paths = sorted(tmp_path.iterdir())
+    paths[0].unlink()
+    paths[1].write_bytes(paths[1].read_bytes()[:100])
+    coded = []
+    original = csc.sparse_code
+
+    def count(some, *args, **kwargs):
+        coded.append(len(some))
+        return original(some, *args, **kwargs)
+
+    monkeypatch.setattr(csc, "sparse_code", count)
+    again = list(codes.iter_codes(images, atoms, 0.1, store=tmp_path, max_iter=20))
+    assert sum(coded) == 2
+    for a, b in zip(first, again, strict=True):
+        torch.testing.assert_close(a.coefficients.to_dense(), b.coefficients.to_dense())
+
+
+@pytest.mark.parametrize("change", ["image", "atoms", "lmbda", "settings", "version"])
+def test_another_problem_has_another_file(problem, tmp_path, monkeypatch, change):
+    images, atoms = problem
+    lmbda, settings = 0.1, {"max_iter": 5}
+    list(codes.iter_codes(images[:1], atoms, lmbda, store=tmp_path, **settings))
+    if change == "image":
+        images = images + np.float32(0.01)
+    elif change == "atoms":
+        atoms = atoms * 1.01
+    elif change == "lmbda":
+        lmbda = 0.11
+    elif change == "settings":
+        settings = {"max_iter": 6}
+    else:
+        monkeypatch.setattr(csc, "VERSION", csc.VERSION + 1)
+    list(codes.iter_codes(images[:1], atoms, lmbda, store=tmp_path, **settings))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_without_a_store_nothing_is_written(problem, tmp_path, monkeypatch):
+    monkeypatch.setattr(codes, "STORE", tmp_path)
+    images, atoms = problem
+    list(codes.iter_codes(images[:1], atoms, 0.1, store=None, max_iter=3))
+    assert not list(tmp_path.iterdir())
+
+
+def test_measures_are_those_of_the_dense_code(problem):
+    images, atoms = problem
+    code = csc.sparse_code(images, atoms, 0.3, max_iter=40)
+    measured = codes.measure(images, atoms, 0.3, store=None, max_iter=40)
+    again = csc.reconstruct(code.coefficients, atoms)
+    np.testing.assert_allclose(measured.psnr, csc.psnr(images, again), rtol=1e-5)
+    np.testing.assert_allclose(measured.sparseness, csc.sparseness(code.coefficients))
+    np.testing.assert_array_equal(
+        measured.active, np.count_nonzero(code.coefficients.numpy(), axis=(2, 3))
+    )
+
+
+def test_equal_quality_finds_a_planted_gap():
+    # PSNR is linear in log2 of the density: 40 + 5 log2 d, and 2 dB better for the other.
+    density = np.array([[0.01, 0.02], [0.02, 0.04], [0.04, 0.08]])
+    path = [_measures(40 + 5 * np.log2(d), 1 - d) for d in density]
+    other = [_measures(42 + 5 * np.log2(d), 1 - d) for d in density / 1.5]
+    psnr, ratio = codes.equal_quality(path, other)
+    np.testing.assert_allclose(psnr, -2, atol=1e-9)
+    np.testing.assert_allclose(ratio, 0.4, atol=1e-9)
+    back = codes.equal_quality(other, path)
+    np.testing.assert_allclose(back, (-psnr, -ratio), atol=1e-9)
+
+
+def test_no_common_range_is_nan():
+    path = [_measures([20.0], [0.99]), _measures([21.0], [0.98])]
+    other = [_measures([30.0], [0.9]), _measures([31.0], [0.8])]
+    assert np.isnan(codes.equal_quality(path, other)).all()
+    with pytest.raises(ValueError, match="at least two"):
+        codes.equal_quality(path[:1], other)
