@@ -25,6 +25,12 @@ def check_number(name, value, minimum=-np.inf, *, open_minimum=False, maximum=np
     return float(value)
 
 
+def check_choice(name, value, choices):
+    """Raise ValueError if an argument is not one of some strings."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
 def check_rng(rng):
     """Return a generator for a seed or a generator; never an unseeded one."""
     whole = isinstance(rng, Integral) and not isinstance(rng, bool) and rng >= 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib._checks import check_count
+from lib._checks import check_choice, check_count
 from lib._downloads import DataUnavailable, check_source, list_files, resolve
 from lib._images import (
     BadImage,
@@ -20,12 +20,6 @@ from lib._images import (
 from lib._sources import BUNDLED, IMAGE_SUFFIXES
 
 _NAMES = ("bundled", "bsds500", "hd-natural")
-
-
-def check_choice(name, value, choices):
-    """Raise ValueError if an argument is not one of some strings."""
-    if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
 
 
 def photograph_items(source, size, n, fit):

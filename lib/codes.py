@@ -289,14 +289,8 @@ def _read(path, shape):
                 return None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    indices = np.stack(np.unravel_index(index, shape))
-    coefficients = torch.sparse_coo_tensor(
-        torch.from_numpy(indices),
-        torch.from_numpy(values),
-        shape,
-        is_coalesced=True,
-        check_invariants=True,
-    )
+    indices = torch.from_numpy(np.stack(np.unravel_index(index, shape)))
+    coefficients = csc.sparse_maps(indices, torch.from_numpy(values), shape)
     return ImageCode(coefficients, n_iter, converged)
 
 

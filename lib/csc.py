@@ -250,15 +250,7 @@ def prune(coefficients, cutoff, *, relative=False):
         if x.is_sparse:
             x = x.coalesce()
             keep = values.abs() >= limit
-            pruned.append(
-                torch.sparse_coo_tensor(
-                    x.indices()[:, keep],
-                    values[keep],
-                    x.shape,
-                    is_coalesced=True,
-                    check_invariants=True,
-                )
-            )
+            pruned.append(sparse_maps(x.indices()[:, keep], values[keep], x.shape))
         else:
             pruned.append(torch.where(x.abs() >= limit, x, 0))
     return torch.stack(pruned)
@@ -361,6 +353,13 @@ def _collect(results, images, k, settings, sparse, progress):
         coefficients = torch.stack(coefficients)
     numbers = {_FIELD.get(name, name): v for name, v in numbers.items()}
     return SparseCode(coefficients, **numbers)
+
+
+def sparse_maps(indices, values, shape):
+    """Sparse tensor of coefficients from sorted indices, which are checked."""
+    # The context says explicitly that they are; without it, torch warns whatever the argument.
+    with torch.sparse.check_sparse_tensor_invariants():
+        return torch.sparse_coo_tensor(indices, values, shape, is_coalesced=True)
 
 
 def _values(coefficients):

@@ -14,7 +14,7 @@ import hashlib
 import numpy as np
 
 from lib._archives import DataDamaged
-from lib._checks import check_count
+from lib._checks import check_choice, check_count
 from lib._downloads import (
     DataUnavailable,
     check_source,
@@ -27,7 +27,7 @@ from lib._downloads import (
 )
 from lib._images import with_progress
 from lib._labelled import LabelledImages, read_cifar, read_class_folders, read_digits, read_npz
-from lib._photographs import bundled_files, check_choice, photograph_items, projection, usable
+from lib._photographs import bundled_files, photograph_items, projection, usable
 from lib._sources import BUNDLED, SOURCES, BundledImage, File, Source
 
 __all__ = [
