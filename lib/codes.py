@@ -70,7 +70,7 @@ class Measures(NamedTuple):
 
 
 class ImageCode(NamedTuple):
-    """Code of one image: a sparse tensor (K, height, width), and how the coder stopped."""
+    """Code of one image: a coalesced sparse tensor (K, height, width), and how the coder stopped."""
 
     coefficients: torch.Tensor
     n_iter: int
@@ -181,7 +181,9 @@ def iter_codes(images, atoms, lmbda, *, store=STORE, device=None, progress=False
                 )
                 for j, i in enumerate(todo):
                     found[i] = ImageCode(
-                        code.coefficients[j].cpu(), int(code.n_iter[j]), bool(code.converged[j])
+                        code.coefficients[j].coalesce().cpu(),
+                        int(code.n_iter[j]),
+                        bool(code.converged[j]),
                     )
                     _write(paths[i], found[i])
             for i in some:

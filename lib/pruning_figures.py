@@ -1,0 +1,95 @@
+"""Figures of the chapter on pruning."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from lib.plotting import WIDTH
+
+
+def trajectories(pruned, cutoffs):
+    """PSNR against sparseness as the cutoff rises: points per image, means joined.
+
+    Parameters
+    ----------
+    pruned : dict of str to lib.pruning.Pruned
+    cutoffs : ndarray (n_cutoffs,)
+    """
+    figure, ax = plt.subplots(figsize=(0.75 * WIDTH, 4.0))
+    for i, (name, measures) in enumerate(pruned.items()):
+        ax.scatter(measures.sparseness, measures.psnr, s=5, color=f"C{i}", alpha=0.25)
+        means = measures.sparseness.mean(axis=1), measures.psnr.mean(axis=1)
+        ax.plot(*means, color=f"C{i}", marker="o", markersize=4, label=name)
+        if i == 0:
+            for c, x, y in zip(cutoffs, *means, strict=True):
+                ax.annotate(f"{c:.2g}", (x, y), textcoords="offset points", xytext=(5, 4))
+    ax.set(xlabel="fraction of zeros", ylabel="PSNR (dB)")
+    ax.legend()
+    return figure
+
+
+def differences(cutoffs, absolute, relative):
+    """PSNR of one dictionary less that of another against the cutoff, with intervals.
+
+    Parameters
+    ----------
+    cutoffs : ndarray (n_cutoffs,)
+    absolute, relative : list of lib.effects.Effect
+        One for each cutoff.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.0), sharey=True)
+    labels = ("cutoff c", "cutoff c, of the largest magnitude")
+    for ax, label, effects in zip(axes, labels, (absolute, relative), strict=True):
+        middle = np.array([e.difference for e in effects])
+        low, high = np.array([[e.low, e.high] for e in effects]).T
+        ax.errorbar(cutoffs, middle, [middle - low, high - middle], marker="o", capsize=3)
+        ax.axhline(0, color="0.3", linewidth=0.8)
+        ax.set(xlabel=label)
+    axes[0].set_ylabel("ΔPSNR (dB)")
+    return figure
+
+
+def kept(counts, curves):
+    """PSNR against the number of coefficients kept per pixel, mean and central 80 %.
+
+    Parameters
+    ----------
+    counts : ndarray (n_counts,)
+    curves : dict of str to ndarray (n_counts, n)
+        NaN where a code has fewer coefficients; drawn where all images have enough.
+    """
+    figure, ax = plt.subplots(figsize=(0.75 * WIDTH, 3.6))
+    for i, (name, psnr) in enumerate(curves.items()):
+        known = np.isfinite(psnr).all(axis=1)
+        low, high = np.quantile(psnr[known], [0.1, 0.9], axis=1)
+        line = "-" if i < 2 else "--"
+        ax.plot(counts[known], psnr[known].mean(axis=1), line, color=f"C{i}", label=name)
+        if i < 2:
+            ax.fill_between(counts[known], low, high, color=f"C{i}", alpha=0.15, linewidth=0)
+    ax.set(xlabel="coefficients kept per pixel", ylabel="PSNR (dB)", xscale="log")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.legend()
+    return figure
+
+
+def reconstructions(image, rows, cutoffs):
+    """An image and its reconstructions by cutoff, a row for each dictionary.
+
+    Parameters
+    ----------
+    image : ndarray (height, width)
+    rows : dict of str to list of ndarray (height, width)
+    cutoffs : ndarray (n_cutoffs,)
+    """
+    figure, axes = plt.subplots(
+        len(rows), len(cutoffs) + 1, figsize=(WIDTH, 1.55 * len(rows)), squeeze=False
+    )
+    limit = np.quantile(np.abs(image), 0.99)
+    for ax_row, (name, pictures) in zip(axes, rows.items(), strict=True):
+        titles = ["image", *(f"c = {c:.2g}" for c in cutoffs)]
+        for ax, picture, title in zip(ax_row, [image, *pictures], titles, strict=True):
+            ax.imshow(picture, vmin=-limit, vmax=limit)
+            ax.set(xticks=[], yticks=[])
+            ax.grid(visible=False)
+            ax.set_title(title, fontsize=9)
+        ax_row[0].set_ylabel(name, fontsize=9)
+    return figure
