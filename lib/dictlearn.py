@@ -1,0 +1,286 @@
+"""Online convolutional dictionary learning, resumable (Liu, Garcia-Cardona & Wohlberg 2018).
+
+At step t = 0, 1, … some images are coded with the atoms of the time; then the atoms move against
+the gradient of ½ ‖Σ_k d_k * x_k - s‖², summed over these images, by η_a / (η_b + t), on their own
+support, and are scaled to unit norm (as in SPORCO's OnlineConvBPDNDictLearn; the constraint
+‖d_k‖ <= 1 of Ladret et al., Eq. 5, is active for each atom that is used).
+"""
+
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from lib import csc
+from lib._checks import check_array, check_count, check_number, check_rng
+from lib.ledger import write_bytes
+
+
+class LearnedDictionary(NamedTuple):
+    """Atoms and how they were learned.
+
+    Attributes
+    ----------
+    atoms : ndarray (K, h, w) float32
+        Of unit norm.
+    objective : ndarray (n_steps,)
+        Mean objective of the images of each step, coded before the atoms moved.
+    steps : ndarray (m,)
+        Steps made when the atoms were evaluated, 0 first.
+    snapshots : ndarray (m, K, h, w) float32
+        Atoms at these steps.
+    held_out : ndarray (m, n_held_out)
+        Objective of the held-out images at these steps.
+    """
+
+    atoms: np.ndarray
+    objective: np.ndarray
+    steps: np.ndarray
+    snapshots: np.ndarray
+    held_out: np.ndarray
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read, or that is of other images or settings."""
+
+
+def learn_dictionary(
+    images,
+    atoms,
+    lmbda,
+    n_steps,
+    *,
+    rng,
+    batch=1,
+    eta_a=100.0,
+    eta_b=1000.0,
+    max_iter=300,
+    tol=1e-2,
+    rho=10.0,
+    auto_rho=False,
+    relax=1.8,
+    held_out=None,
+    evaluate_every=None,
+    checkpoint=None,
+    checkpoint_every=20,
+    device="cpu",
+    progress=False,
+):
+    """Learn atoms from images, some images a step. Defaults are those of Ladret et al.'s code.
+
+    Parameters
+    ----------
+    images : ndarray (n, height, width)
+        In an order that is drawn anew for each pass.
+    atoms : ndarray (K, h, w)
+        Where learning starts; scaled to unit norm.
+    lmbda : float
+        λ.
+    n_steps : int
+        Steps, those in a checkpoint included.
+    rng : int or numpy.random.Generator
+        For the order of the images.
+    batch : int
+        Images a step; their gradients add up.
+    eta_a, eta_b : float
+        Step size η_a / (η_b + t).
+    max_iter, tol, rho, auto_rho, relax
+        Of the coder: see `csc.sparse_code`.
+    held_out : ndarray (m, height, width), optional
+        Images on which the atoms are evaluated, coded as the others are.
+    evaluate_every : int, optional
+        Steps between evaluations and snapshots; only at the start and the end if not given.
+    checkpoint : Path, optional
+        File that learning goes on from if it is there, and that is rewritten as learning goes on.
+        The result is then the same, bit by bit, as without an interruption.
+    checkpoint_every : int
+        Steps between its versions.
+    device : str
+        Where to work.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    LearnedDictionary
+
+    Raises
+    ------
+    ValueError
+        An argument is not allowed; CheckpointError if the checkpoint is damaged or not of these
+        images and settings.
+    FloatingPointError
+        Objective or atoms are no longer finite; says at which step and image.
+    """
+    images = _check_images("images", images)
+    atoms = check_array("atoms", atoms, (None, None, None))
+    device = csc.check_device(device)
+    n_steps = check_count("n_steps", n_steps)
+    batch = check_count("batch", batch)
+    if batch > len(images):
+        raise ValueError(f"batch must be at most the {len(images)} images, got {batch}")
+    eta_a = check_number("eta_a", eta_a, 0, open_minimum=True)
+    eta_b = check_number("eta_b", eta_b, 0, open_minimum=True)
+    every = check_count("evaluate_every", evaluate_every) if evaluate_every else n_steps
+    checkpoint_every = check_count("checkpoint_every", checkpoint_every)
+    if held_out is not None:
+        held_out = _check_images("held_out", held_out)
+    rng = check_rng(rng)
+    coder = {"max_iter": max_iter, "tol": tol, "rho": rho, "auto_rho": auto_rho, "relax": relax}
+
+    def code(some, d):
+        return csc.sparse_code(some, d, lmbda, device=device, **coder)
+
+    norms = np.linalg.norm(atoms, axis=(1, 2), keepdims=True)
+    d = torch.as_tensor(atoms / np.where(norms > 0, norms, 1), dtype=torch.float32, device=device)
+    # Refuses what the coder does not take before work starts.
+    csc.sparse_code(images[:1], d, lmbda, device=device, **(coder | {"max_iter": 1}))
+    order = _order(len(images), n_steps * batch, rng).reshape(n_steps, batch)
+    settings = (float(lmbda), batch, eta_a, eta_b, every, sorted(coder.items()))
+    history = _History(settings, images, atoms, held_out, order)
+    d = history.resume(checkpoint, d)
+    from tqdm.auto import tqdm
+
+    with tqdm(total=n_steps, initial=history.done, unit="step", disable=not progress) as bar:
+        for t in range(history.done, n_steps + 1):
+            if t % every == 0 or t == n_steps:
+                values = [] if held_out is None else code(held_out, d).objective
+                history.evaluate(t, d, values)
+            if t == n_steps:
+                break
+            some = torch.as_tensor(images[order[t]], device=device)
+            coded = code(some, d)
+            step = eta_a / (eta_b + t)
+            moved = d - step * atom_gradient(some, coded.coefficients, d)
+            norms = torch.linalg.vector_norm(moved, dim=(1, 2), keepdim=True)
+            d = moved / torch.where(norms > 0, norms, torch.ones_like(norms))
+            _check_finite(t, order[t], coded.objective, d)
+            history.append(coded.objective.mean())
+            bar.update()
+            if checkpoint is not None and (t + 1) % checkpoint_every == 0:
+                history.write(checkpoint, d)
+    if checkpoint is not None:
+        history.write(checkpoint, d)
+    return history.result(d)
+
+
+def atom_gradient(images, coefficients, atoms):
+    """Gradient (K, h, w) of Σ_images ½ ‖Σ_k d_k * x_k - s‖² with respect to the atoms.
+
+    Parameters
+    ----------
+    images : Tensor (n, height, width)
+    coefficients : Tensor (n, K, height, width)
+    atoms : Tensor (K, h, w)
+    """
+    shape = images.shape[1:]
+    rest = csc.reconstruct(coefficients, atoms) - images
+    total = torch.zeros_like(atoms)
+    # One image's spectra at a time.
+    for residual, maps in zip(torch.fft.rfft2(rest), coefficients, strict=True):
+        correlation = torch.fft.irfft2(torch.fft.rfft2(maps).conj() * residual, s=shape)
+        total += correlation[:, : atoms.shape[1], : atoms.shape[2]]
+    return total
+
+
+class _History:
+    """What has been learned so far, to go on from and to return."""
+
+    def __init__(self, settings, images, atoms, held_out, order):
+        digest = hashlib.sha256(repr(settings).encode())
+        for array in (images, atoms, *(() if held_out is None else (held_out,))):
+            digest.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+        self.key, self.order = digest.hexdigest(), order.ravel()
+        self.n_held_out = 0 if held_out is None else len(held_out)
+        self.objective, self.steps, self.snapshots, self.held_out = [], [], [], []
+
+    @property
+    def done(self):
+        return len(self.objective)
+
+    def append(self, objective):
+        self.objective.append(float(objective))
+
+    def evaluate(self, t, d, values):
+        if t in self.steps:
+            return
+        self.steps.append(t)
+        self.snapshots.append(d.cpu().numpy())
+        self.held_out.append(np.asarray(values, dtype=float))
+
+    def _arrays(self, d):
+        shape = (len(self.steps), self.n_held_out)
+        return LearnedDictionary(
+            d.cpu().numpy(),
+            np.array(self.objective),
+            np.array(self.steps, dtype=np.int64),
+            np.array(self.snapshots, dtype=np.float32).reshape(-1, *d.shape),
+            np.array(self.held_out, dtype=float).reshape(shape),
+        )
+
+    def result(self, d):
+        return self._arrays(d)
+
+    def write(self, path, d):
+        buffer = io.BytesIO()
+        # The order tells a resumed run with another seed apart.
+        np.savez(buffer, key=self.key, order=self.order, **self._arrays(d)._asdict())
+        write_bytes(Path(path), buffer.getvalue())
+
+    def resume(self, path, d):
+        """Atoms of a checkpoint, whose history is taken over; `d` if there is none."""
+        if path is None or not Path(path).exists():
+            return d
+        try:
+            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as stored:
+                key, order = str(stored["key"]), stored["order"]
+                before = LearnedDictionary(*(stored[name] for name in LearnedDictionary._fields))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise CheckpointError(
+                f"checkpoint {path} cannot be read ({error}): delete it to start anew"
+            ) from error
+        common = min(len(order), len(self.order))
+        if key != self.key or not np.array_equal(order[:common], self.order[:common]):
+            raise CheckpointError(
+                f"checkpoint {path} is of other images or settings: name another file, or delete it"
+            )
+        batch = max(1, len(order) // max(len(before.objective), 1))
+        if len(before.objective) * batch > len(self.order):
+            raise CheckpointError(
+                f"checkpoint {path} has {len(before.objective)} steps already, more than n_steps"
+            )
+        self.objective = list(before.objective)
+        self.steps = [int(step) for step in before.steps]
+        self.snapshots, self.held_out = list(before.snapshots), list(before.held_out)
+        return torch.as_tensor(before.atoms, device=d.device)
+
+
+def _order(n, count, rng):
+    """Indices of images: one random permutation after the other."""
+    passes = -(-count // n)
+    return np.concatenate([rng.permutation(n) for _ in range(passes)])[:count]
+
+
+def _check_images(name, images):
+    images = check_array(name, images, (None, None, None)).astype(np.float32)
+    if 0 in images.shape:
+        raise ValueError(f"{name} must hold at least one image, got shape {images.shape}")
+    return images
+
+
+def _check_finite(t, chosen, objective, d):
+    bad = np.flatnonzero(~np.isfinite(objective))
+    if len(bad):
+        raise FloatingPointError(
+            f"the objective of image {chosen[bad[0]]} is not finite at step {t}: "
+            "lower eta_a or raise eta_b"
+        )
+    if not bool(torch.isfinite(d).all()):
+        raise FloatingPointError(
+            f"the atoms are not finite after step {t} with images {list(map(int, chosen))}: "
+            "lower eta_a or raise eta_b"
+        )
