@@ -70,8 +70,22 @@ def check_array(name, value, shape=None):
     return array
 
 
-def check_recordings(x, channels=None, min_samples=1):
-    """Return a series or a list of recordings as a list of 2-D arrays (n_samples, n_channels).
+class Recordings(list):
+    """Recordings as `check_recordings` returns them, which it need not check again.
+
+    Attributes
+    ----------
+    channels, shortest : int
+        Number of channels of all, number of samples of the shortest.
+    """
+
+    def __init__(self, recordings):
+        super().__init__(recordings)
+        self.channels, self.shortest = recordings[0].shape[1], min(map(len, recordings))
+
+
+def check_recordings(x, channels=None, min_samples=1, first=0):
+    """Return a series or a list of recordings as 2-D arrays (n_samples, n_channels).
 
     Nothing is copied or converted, and values are not looked at: a recording may be a memory map
     larger than memory.
@@ -84,28 +98,44 @@ def check_recordings(x, channels=None, min_samples=1):
         Number of channels that every recording must have; the first one's if not given.
     min_samples : int
         Shortest recording that is of use.
+    first : int
+        Number of the list's first recording, for the error text.
     """
+    if isinstance(x, Recordings) and channels in (None, x.channels) and x.shortest >= min_samples:
+        return x
     several = isinstance(x, list | tuple)
     if several and not x:
         raise ValueError("x must hold at least one recording, got an empty list")
     recordings = []
-    for i, item in enumerate(x if several else [x]):
-        name = f"x[{i}]" if several else "x"
+    # Recordings may be many and short: what they are called is put together where it is told.
+    for item in x if several else [x]:
         array = item if isinstance(item, np.ndarray) else np.asarray(item)
-        if array.dtype.kind not in "iuf":
-            raise ValueError(f"{name} must hold integers or real floats, got dtype {array.dtype}")
-        if array.ndim not in (1, 2):
-            raise ValueError(
-                f"{name} must have shape (n_samples,) or (n_samples, n_channels), got {array.shape}"
-            )
-        array = array if array.ndim == 2 else array[:, None]
-        channels = array.shape[1] if channels is None else channels
-        if array.shape[1] != channels or channels == 0:
-            raise ValueError(f"{name} must have {channels or 1} channels, got {array.shape[1]}")
-        if len(array) < min_samples:
-            raise ValueError(
-                f"{name} must have at least {min_samples} samples, got {len(array)}: a recording "
-                "must hold at least one complete window"
-            )
+        if array.ndim == 1:
+            array = array[:, None]
+        if channels is None and array.ndim == 2:
+            channels = array.shape[1]
+        if (
+            array.dtype.kind not in "iuf"
+            or array.ndim != 2
+            or array.shape[1] != channels
+            or channels == 0
+            or len(array) < min_samples
+        ):
+            name = f"x[{first + len(recordings)}]" if several else "x"
+            raise ValueError(f"{name} must {_wrong_recording(item, array, channels, min_samples)}")
         recordings.append(array)
-    return recordings
+    return Recordings(recordings)
+
+
+def _wrong_recording(item, array, channels, min_samples):
+    """Say what a recording must be and is not."""
+    if array.dtype.kind not in "iuf":
+        return f"hold integers or real floats, got dtype {array.dtype}"
+    if array.ndim != 2:
+        return f"have shape (n_samples,) or (n_samples, n_channels), got {np.shape(item)}"
+    if array.shape[1] != channels or channels == 0:
+        return f"have {channels or 1} channels, got {array.shape[1]}"
+    return (
+        f"have at least {min_samples} samples, got {len(array)}: a recording must hold at least "
+        "one complete window"
+    )

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from lib import _admm, csc, datasets
-from lib._checks import check_array
+from lib._checks import check_array, check_count
 from lib.ledger import write_bytes
 from lib.provenance import ROOT
 
@@ -69,8 +69,23 @@ class Measures(NamedTuple):
     converged: np.ndarray
 
 
+class Convergence(NamedTuple):
+    """What codes of n images measure after so many iterations.
+
+    Attributes
+    ----------
+    iterations : ndarray (m,)
+    objective, psnr, sparseness : ndarray (m, n)
+    """
+
+    iterations: np.ndarray
+    objective: np.ndarray
+    psnr: np.ndarray
+    sparseness: np.ndarray
+
+
 class ImageCode(NamedTuple):
-    """Code of one image: a coalesced sparse tensor (K, height, width), and how the coder stopped."""
+    """Code of one image, a coalesced sparse tensor (K, height, width), and how the coder ended."""
 
     coefficients: torch.Tensor
     n_iter: int
@@ -214,6 +229,54 @@ def measure(images, atoms, lmbda, **settings):
             )
         )
     return Measures(*(np.array(column) for column in zip(*rows, strict=True)))
+
+
+def convergence(images, atoms, lmbda, at, *, rho=None, auto_rho=True, device="cpu"):
+    """Codes after several numbers of iterations, from one run without a tolerance.
+
+    Parameters
+    ----------
+    images : ndarray (n, height, width)
+    atoms : ndarray (K, h, w)
+    lmbda : float
+    at : sequence of int
+        Iterations after which to measure.
+    rho, auto_rho, device
+        As for `csc.sparse_code`.
+
+    Returns
+    -------
+    Convergence
+    """
+    at = sorted({check_count("at", int(m)) for m in at})
+    images = check_array("images", images, (None, None, None)).astype(np.float32)
+    bank = _admm.AtomBank(
+        torch.as_tensor(atoms, dtype=torch.float32, device=device), *images.shape[1:]
+    )
+    stack = torch.as_tensor(images, device=device)
+    start = torch.full((len(images),), 50 * lmbda + 1 if rho is None else rho, dtype=torch.float64)
+    state = _admm.Iteration(bank, stack, lmbda, start.to(device), relax=1.8)
+    rows = []
+    for iteration in range(1, at[-1] + 1):
+        primal, dual = state.step()
+        if auto_rho and iteration > 1:
+            state.rescale(csc.rho_factor(primal, dual, lmbda))
+        if iteration in at:
+            rows.append([_measure_state(state, i) for i in range(len(images))])
+    objective, psnr, sparseness = np.moveaxis(np.array(rows), -1, 0)
+    return Convergence(np.array(at), objective, psnr, sparseness)
+
+
+def _measure_state(state, i):
+    """Objective, PSNR and sparseness of one image's code."""
+    coefficients, synthesis = state.result(i)
+    rest = (state.images[i] - synthesis).double()
+    penalty = coefficients.abs().sum(dtype=torch.float64)
+    return (
+        float(rest.square().sum() / 2 + state.threshold * penalty),
+        float(csc.psnr(state.images[i][None], synthesis[None])[0]),
+        float(csc.sparseness(coefficients[None])[0]),
+    )
 
 
 def activity(coefficients):

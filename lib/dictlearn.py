@@ -194,7 +194,7 @@ class _History:
         digest = hashlib.sha256(repr(settings).encode())
         for array in (images, atoms, *(() if held_out is None else (held_out,))):
             digest.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
-        self.key, self.order = digest.hexdigest(), order.ravel()
+        self.key, self.order, self.n_steps = digest.hexdigest(), order.ravel(), len(order)
         self.n_held_out = 0 if held_out is None else len(held_out)
         self.objective, self.steps, self.snapshots, self.held_out = [], [], [], []
 
@@ -248,8 +248,7 @@ class _History:
             raise CheckpointError(
                 f"checkpoint {path} is of other images or settings: name another file, or delete it"
             )
-        batch = max(1, len(order) // max(len(before.objective), 1))
-        if len(before.objective) * batch > len(self.order):
+        if len(before.objective) > self.n_steps:
             raise CheckpointError(
                 f"checkpoint {path} has {len(before.objective)} steps already, more than n_steps"
             )

@@ -31,6 +31,35 @@ def distributions(measures):
     return figure
 
 
+def convergence(paths, stop):
+    """Distance from the minimum, PSNR and sparseness against the number of iterations.
+
+    Parameters
+    ----------
+    paths : dict of str to lib.codes.Convergence
+        By dictionary.
+    stop : int
+        Where the paper's protocol stops.
+    """
+    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 3.0))
+    for i, (name, path) in enumerate(paths.items()):
+        excess = path.objective[:-1] / path.objective[-1] - 1
+        axes[0].plot(path.iterations[:-1], excess.mean(axis=1), "o-", color=f"C{i}", markersize=4)
+        for ax, values in zip(axes[1:], (path.psnr, path.sparseness), strict=True):
+            ax.plot(path.iterations, values, color=f"C{i}", alpha=0.25, linewidth=0.8)
+            middle = values.mean(axis=1)
+            ax.plot(path.iterations, middle, "o-", color=f"C{i}", markersize=4, label=name)
+    for ax, label in zip(
+        axes, ("objective above the last one's", "PSNR (dB)", "fraction of zeros"), strict=True
+    ):
+        ax.axvline(stop, color="0.3", linestyle=":", linewidth=1)
+        ax.set(xscale="log", xlabel="iterations", ylabel=label)
+        ax.xaxis.set_major_formatter("{x:g}")
+    axes[0].set(yscale="log")
+    axes[1].legend(fontsize=8)
+    return figure
+
+
 def trade_off(paths, gaps):
     """PSNR against the fraction of coefficients used, and image-wise gaps at equal quality.
 
@@ -55,7 +84,9 @@ def trade_off(paths, gaps):
     for ax, which, title in zip(axes[1:], (0, 1), titles, strict=True):
         for i, gap in enumerate(gaps.values()):
             ax.scatter(np.full(len(gap[which]), i), gap[which], color=f"C{2 + i}", s=14, alpha=0.7)
-            ax.plot([i - 0.25, i + 0.25], [np.nanmean(gap[which])] * 2, color=f"C{2 + i}")
+            known = gap[which][np.isfinite(gap[which])]
+            if len(known):
+                ax.plot([i - 0.25, i + 0.25], [known.mean()] * 2, color=f"C{2 + i}")
         ax.axhline(0, color="0.3", linewidth=0.8)
         ax.set_xticks(range(len(gaps)), gaps, rotation=20)
         ax.set_xlim(-0.6, len(gaps) - 0.4)
@@ -80,6 +111,7 @@ def coefficient_maps(image, reconstruction, coefficients, theta, b_theta):
     figure, axes = plt.subplots(2, (n + 3) // 2, figsize=(WIDTH, 4.9))
     axes = axes.ravel()
     limit = np.abs(image).max()
+    brightest = np.quantile(np.abs(coefficients[coefficients != 0]), 0.98)
     for ax, picture, title in zip(
         axes, (image, reconstruction), ("image", "reconstruction"), strict=False
     ):
@@ -89,7 +121,7 @@ def coefficient_maps(image, reconstruction, coefficients, theta, b_theta):
         atoms = np.flatnonzero(np.isclose(b_theta, width))
         size = np.abs(coefficients[atoms])
         hue = theta[atoms][size.argmax(axis=0)] / np.pi % 1
-        value = np.sqrt(np.clip(size.max(axis=0) / np.quantile(size.max(axis=0), 0.995), 0, 1))
+        value = np.sqrt(np.clip(size.max(axis=0) / brightest, 0, 1))
         ax.imshow(hsv_to_rgb(np.stack([hue, np.full_like(hue, 0.85), value], axis=-1)))
         share = np.count_nonzero(size) / max(np.count_nonzero(coefficients), 1)
         ax.set_title(f"Bθ = {np.degrees(width):.0f}°, {100 * share:.0f} %")

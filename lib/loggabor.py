@@ -106,7 +106,7 @@ def log_gabor(
 
     Notes
     -----
-    "text" is Eq. 3 of Ladret et al. (2024) [1]_,
+    "text" is Eq. 3 of Ladret et al. (2024),
     exp(-½ ln²(f/f0)/ln²(1 + σ_f/f0)) · exp(cos(2(θ - θ0))/(4σ_θ²)), with Bθ = σ_θ √(2 ln 2).
     What the text leaves open is done as follows: the spectrum is zero at f = 0, an odd phase is
     the quadrature of the even one (Hilbert transform along θ0), the atom is centred on pixel
@@ -117,9 +117,6 @@ def log_gabor(
     1 - exp((f - ½)/0.035) and from the lowest frequencies by 1 - exp(-½ f²/(½/size)²). The real
     part in space is windowed by the cube root of a raised cosine, loses its median and is divided
     by its largest absolute value.
-
-    .. [1] H. J. Ladret, C. Casanova, L. U. Perrinet, "Kernel heterogeneity improves sparseness of
-       natural images representations", Neuromorphic Computing and Engineering 4, 034008 (2024).
     """
     size = check_count("size", size, 4)
     theta, phase = check_number("theta", theta), check_number("phase", phase)

@@ -138,6 +138,21 @@ def test_measures_are_those_of_the_dense_code(problem):
     )
 
 
+@pytest.mark.parametrize("auto_rho", [True, False])
+def test_convergence_follows_one_run(problem, auto_rho):
+    images, atoms = problem
+    path = codes.convergence(images, atoms, 0.2, [30, 7], rho=2.0, auto_rho=auto_rho)
+    assert path.iterations.tolist() == [7, 30]
+    for i, m in enumerate(path.iterations):
+        code = csc.sparse_code(
+            images, atoms, 0.2, max_iter=int(m), tol=0, rho=2.0, auto_rho=auto_rho
+        )
+        np.testing.assert_allclose(path.objective[i], code.objective, rtol=1e-5)
+        np.testing.assert_allclose(path.sparseness[i], csc.sparseness(code.coefficients))
+        again = csc.reconstruct(code.coefficients, atoms)
+        np.testing.assert_allclose(path.psnr[i], csc.psnr(images, again), rtol=1e-4)
+
+
 def test_equal_quality_finds_a_planted_gap():
     # PSNR is linear in log2 of the density: 40 + 5 log2 d, and 2 dB better for the other.
     density = np.array([[0.01, 0.02], [0.02, 0.04], [0.04, 0.08]])

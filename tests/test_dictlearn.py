@@ -131,11 +131,6 @@ def test_learning_lowers_the_objective_of_held_out_images(problem):
 SETTINGS = {"rng": 3, "max_iter": 10, "evaluate_every": 4, "checkpoint_every": 3}
 
 
-def _same(a, b):
-    for one, other in zip(a, b, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
 def test_resuming_gives_the_same_bits(problem, tmp_path):
     images, atoms = problem
     settings = SETTINGS | {"held_out": images[:2]}
@@ -170,8 +165,12 @@ def test_a_killed_run_goes_on_with_the_same_bits(problem, tmp_path):
     assert done.returncode == -signal.SIGKILL
     with np.load(path) as stored:
         assert len(stored["objective"]) == 3
-    resumed = learn_dictionary(images, atoms, 0.1, 11, checkpoint=path, **SETTINGS)
-    _same(resumed, learn_dictionary(images, atoms, 0.1, 11, **SETTINGS))
+    # Fewer steps in all than the killed run had planned are as good as any.
+    for n_steps in (4, 11):
+        resumed = learn_dictionary(images, atoms, 0.1, n_steps, checkpoint=path, **SETTINGS)
+    whole = learn_dictionary(images, atoms, 0.1, 11, **SETTINGS)
+    np.testing.assert_array_equal(resumed.atoms, whole.atoms)
+    np.testing.assert_array_equal(resumed.objective, whole.objective)
 
 
 @pytest.mark.parametrize("change", ["lmbda", "seed", "images", "eta", "fewer steps"])
