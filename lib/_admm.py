@@ -9,15 +9,19 @@ so that only the one image g needs Fourier transforms; D and Dᵀ are products w
 the atoms' pixels. And y = soft(w, λ/ρ), u = clip(w, ±λ/ρ) are functions of w = y + u, which is
 therefore the whole state. It changes by α (Dᵀ g - u), so D w follows from D y and g alone, with
 rounding errors that shrink by |1 - α| each time, and D v = 2 D y - D w. An iteration reads w
-once and writes it once; all else happens within tiles.
+once and writes it once; all else happens within tiles, which threads share.
 
 Arrays here are scaled by each image's ρ (w stands for ρ w): the threshold is then λ for all.
 """
 
+import threading
+
 import torch
 
-# Pixels of a tile: on a CPU, the tile's few buffers share the second-level cache; on a GPU, they
-# are large enough to fill it.
+from lib._workers import Workers
+
+# Pixels of a tile: on a CPU, a thread's four buffers stay in its cache; on a GPU, they are large
+# enough to fill it.
 _TILE = {"cpu": 4096, "cuda": 1 << 18}
 
 
@@ -44,7 +48,8 @@ class AtomBank:
         self.synthesis = self.analysis.T.contiguous()
         self.pixels = tile_pixels(atoms.device)
         self.power = self._power(atoms).to(atoms.dtype)
-        self._memory = [atoms.new_empty(0) for _ in range(5)]
+        self.workers = Workers(atoms.device)
+        self._memory = threading.local()
 
     def _power(self, atoms):
         """Σ_k |d̂_k|² in float64, from the sum of the atoms' autocorrelations."""
@@ -77,32 +82,40 @@ class AtomBank:
         return slice(start, start + images * rows * self.width)
 
     def buffer(self, which, rows, columns):
-        """One of five work arrays (rows, columns), contiguous; its content is left over."""
-        if self._memory[which].numel() < rows * columns:
-            self._memory[which] = self._memory[which].new_empty(rows * columns)
-        return self._memory[which][: rows * columns].view(rows, columns)
+        """One of the thread's four work arrays (rows, columns); its content is left over."""
+        memory = self._memory.__dict__
+        if which not in memory or memory[which].numel() < rows * columns:
+            memory[which] = self.analysis.new_empty(rows * columns)
+        return memory[which][: rows * columns].view(rows, columns)
 
-    def canvas(self, n):
-        """Zero images (n, height + h - 1, width + w - 1) for `add`."""
-        shape = (n, self.height + self.rows - 1, self.width + self.columns - 1)
-        return self.analysis.new_zeros(shape)
+    def spread(self, tile, maps):
+        """Σ_k d_k * maps_k of a tile, maps (K, its pixels), with the margins it spreads into.
 
-    def add(self, canvas, tile, maps):
-        """Add Σ_k d_k * maps_k of a tile, maps (K, its pixels), to a canvas."""
-        image, images, row, rows = tile
-        taps = self.buffer(0, len(self.synthesis), maps.shape[1])
+        Returns
+        -------
+        Tensor (images, rows + h - 1, width + w - 1)
+        """
+        _, images, _, rows = tile
+        taps = self.buffer("taps", len(self.synthesis), maps.shape[1])
         torch.mm(self.synthesis, maps, out=taps)
         taps = taps.view(self.rows, self.columns, images, rows, self.width)
         wide = self.width + self.columns - 1
-        lines = self.buffer(1, self.rows, images * rows * wide).zero_()
+        lines = self.buffer("rest", self.rows, images * rows * wide).zero_()
         lines = lines.view(self.rows, images, rows, wide)
         for j in range(self.columns):
             lines[..., j : j + self.width] += taps[:, j]
+        total = lines.new_zeros(images, rows + self.rows - 1, wide)
         for i in range(self.rows):
-            canvas[image : image + images, row + i : row + i + rows] += lines[i]
+            total[:, i : i + rows] += lines[i]
+        return total
 
-    def wrap(self, canvas):
-        """Images (n, height, width) from a canvas, its margins folded round."""
+    def gather(self, tiles, spreads):
+        """Images (n, height, width) from the spreads of all tiles, margins folded round."""
+        n = tiles[-1][0] + tiles[-1][1]
+        shape = (n, self.height + self.rows - 1, self.width + self.columns - 1)
+        canvas = self.analysis.new_zeros(shape)
+        for (image, images, row, rows), spread in zip(tiles, spreads, strict=True):
+            canvas[image : image + images, row : row + rows + self.rows - 1] += spread
         if self.rows > 1:
             canvas[:, : self.rows - 1] += canvas[:, self.height :]
         if self.columns > 1:
@@ -114,29 +127,30 @@ class AtomBank:
         images = torch.cat([images, images[:, : self.rows - 1]], 1)
         return torch.cat([images, images[:, :, : self.columns - 1]], 2)
 
-    def correlate(self, images, tile):
-        """Correlations (K, pixels of the tile) of the atoms with unwrapped images."""
+    def correlate(self, images, tile, out, beta=0):
+        """Set `out` (K, pixels of the tile) to Dᵀ images + beta · out, images unwrapped."""
         image, count, row, rows = tile
-        size = count * rows * self.width
-        patches = self.buffer(0, len(self.synthesis), size)
+        patches = self.buffer("taps", len(self.synthesis), count * rows * self.width)
         s = images.stride()
         windows = images.as_strided(
             (self.rows, self.columns, count, rows, self.width),
             (s[1], s[2], *s),
-            image * s[0] + row * s[1],
+            images.storage_offset() + image * s[0] + row * s[1],
         )
         patches.view(windows.shape).copy_(windows)
-        return torch.mm(self.analysis, patches, out=self.buffer(1, self.n_atoms, size))
+        return torch.addmm(out, self.analysis, patches, beta=beta, out=out)
 
     def synthesise(self, maps):
         """Σ_k d_k * maps_k as images (n, height, width), from maps (n, K, height, width)."""
-        canvas = self.canvas(len(maps))
         flat = maps.transpose(0, 1).flatten(2)
-        for tile in self.tiles(len(maps)):
+
+        def spread(tile):
             image, images, row, rows = tile
             part = flat[:, image : image + images, row * self.width : (row + rows) * self.width]
-            self.add(canvas, tile, part.reshape(self.n_atoms, -1))
-        return self.wrap(canvas)
+            return self.spread(tile, part.reshape(self.n_atoms, -1))
+
+        tiles = self.tiles(len(maps))
+        return self.gather(tiles, self.workers.map(spread, tiles))
 
     def filter(self, images, gain):
         """Images with their spectra multiplied by a gain."""
@@ -157,7 +171,8 @@ class Iteration:
     relax : float
         Over-relaxation α.
     maps : Tensor (n, K, height, width), optional
-        Coefficients to start from; zeros if not given. The dual variable starts at λ sign(maps).
+        Coefficients to start from. The dual variable starts where it is if these are the
+        solution: ρ u = λ sign(y), and Dᵀ(s - D y) where y is zero. Both start at zero if not given.
 
     Attributes
     ----------
@@ -177,17 +192,26 @@ class Iteration:
             start.copy_(maps.transpose(0, 1).flatten(2))
             start.mul_(rho.to(start.dtype)[:, None])
             self._sum_y = self._synthesise()
-            self.w.add_(threshold * self.w.sign())
+            rest = bank.unwrap(images - self._sum_y / rho.to(start.dtype)[:, None, None])
+            bank.workers.map(lambda tile: self._add_dual(tile, rest), bank.tiles(len(images)))
             self._sum_w = self._synthesise()
 
+    def _add_dual(self, tile, rest):
+        w = self.w[:, self.bank.span(tile)]
+        u = self._clip(self.bank.correlate(rest, tile, self.bank.buffer("rest", *w.shape)))
+        w.add_(torch.where(w == 0, u, self.threshold * w.sign()))
+
     def _synthesise(self):
-        canvas = self.bank.canvas(len(self.images))
-        for tile in self.bank.tiles(len(self.images)):
-            self.bank.add(canvas, tile, self.w[:, self.bank.span(tile)])
-        return self.bank.wrap(canvas)
+        bank, tiles = self.bank, self.bank.tiles(len(self.images))
+        maps = [self.w[:, bank.span(tile)] for tile in tiles]
+        return bank.gather(tiles, bank.workers.map(bank.spread, tiles, maps))
 
     def step(self):
-        """One iteration; relative primal and dual residuals (n,) in float64, as SPORCO's."""
+        """One iteration; relative primal and dual residuals (n,) in float64, as SPORCO's.
+
+        Where y is zero and stays so, x = x - y tells nothing when relative to itself. The primal
+        residual is then a bound on ‖Dᵀs - u‖ / ‖u‖, which is zero if zero is the solution.
+        """
         bank, n, relax = self.bank, len(self.images), self.relax
         if self._factor is not None:
             factor = self._factor[:, None, None]
@@ -199,50 +223,64 @@ class Iteration:
         self._sum_w.mul_(1 - relax).add_(self._sum_y, alpha=relax)
         self._sum_w.add_(bank.filter(gradient, bank.power), alpha=relax)
 
-        gradient, canvas = bank.unwrap(gradient), bank.canvas(n)
+        gap = bank.power.max() * (self.images - gradient).double().square().sum((1, 2))
+        gradient, tiles = bank.unwrap(gradient), bank.tiles(n)
+        updates = bank.workers.map(lambda tile: self._update(tile, gradient), tiles)
+        self._sum_y = bank.gather(tiles, [spread for spread, _ in updates])
+        self._factor = None
         products = torch.zeros(5, n, dtype=torch.float64, device=self.w.device)
-        for tile in bank.tiles(n):
-            y, inner = self._update(tile, gradient)
-            bank.add(canvas, tile, y)
-            products[:, tile[0] : tile[0] + tile[1]] += inner
-        self._sum_y, self._factor = bank.wrap(canvas), None
+        for (image, images, _, _), (_, inner) in zip(tiles, updates, strict=True):
+            products[:, image : image + images] += inner
 
-        y, u, dual, primal, cross = products
+        u, y, dual, primal, cross = products
         x = torch.clamp(primal + 2 * cross + y, min=0)
-        scale = torch.maximum(x, y)
-        primal = primal / torch.where(scale > 0, scale, torch.ones_like(scale))
-        return primal.sqrt(), (dual / torch.where(u > 0, u, torch.ones_like(u))).sqrt()
+        idle = (y == 0) & (dual == 0)
+        primal = torch.where(idle, (primal.sqrt() + gap.sqrt()).square(), primal)
+        primal = _ratio(primal, torch.where(idle, u, torch.maximum(x, y)))
+        return primal.sqrt(), _ratio(dual, u).sqrt()
+
+    def dual(self):
+        """ρ u (K, n * height * width)."""
+        return self._clip(self.w)
 
     def _clip(self, w, out=None):
         return torch.clamp(w, -self.threshold, self.threshold, out=out)
 
     def _update(self, tile, gradient):
-        """Steps x, y and u of a tile: y and what the residuals are made of."""
-        bank, shape = self.bank, (self.bank.n_atoms, tile[1], -1)
+        """Steps x, y and u of a tile: Σ_k d_k * y_k, and what the residuals are made of."""
+        bank, relax = self.bank, self.relax
         w = self.w[:, bank.span(tile)]
-        u = self._clip(w, bank.buffer(2, *w.shape))
-        change = torch.sub(w, u, out=bank.buffer(3, *w.shape))
+        rest, change, y = (bank.buffer(name, *w.shape) for name in ("rest", "change", "y"))
+        self._clip(w, rest)
+        torch.sub(w, rest, out=change)
         if self._factor is not None:
-            change.view(shape).mul_(self._factor[tile[0] : tile[0] + tile[1], None])
-            torch.add(change, u, out=w)
-        rest = bank.correlate(gradient, tile).sub_(u)
-        w.add_(rest, alpha=self.relax)
-        self._clip(w, u)
-        y = torch.sub(w, u, out=bank.buffer(4, *w.shape))
+            factor = self._factor[tile[0] : tile[0] + tile[1], None]
+            change.view(bank.n_atoms, tile[1], -1).mul_(factor)
+            torch.add(change, rest, out=w)
+        # x - y, with y of before.
+        bank.correlate(gradient, tile, rest, beta=-1)
+        w.add_(rest, alpha=relax)
+        u = self._clip(w, y)
+        inner = [self._inner(tile, u, u)]
+        torch.sub(w, u, out=y)
         change.sub_(y)
         rest.add_(change)
-        pairs = [(y, y), (u, u), (change, change), (rest, rest), (rest, y)]
+        for a, b in ((y, y), (change, change), (rest, rest), (rest, y)):
+            inner.append(self._inner(tile, a, b))
+        return bank.spread(tile, y), torch.stack(inner)
+
+    def _inner(self, tile, a, b):
+        """Inner products of two arrays of a tile, one for each of its images."""
         if tile[1] == 1:
-            inner = [torch.dot(a.view(-1), b.view(-1))[None] for a, b in pairs]
-        else:
-            inner = [(a * b).view(shape).sum((0, 2)) for a, b in pairs]
-        return y, torch.stack(inner)
+            return torch.dot(a.view(-1), b.view(-1))[None]
+        return (a * b).view(self.bank.n_atoms, tile[1], -1).sum((0, 2))
 
     def rescale(self, factor):
         """Multiply each image's ρ by a factor (n,); coefficients stay as they are."""
         if bool((factor != 1).any()):
-            self.rho = self.rho * factor
-            self._factor = factor.to(self.w.dtype)
+            # Without coefficients, ρ would grow without end.
+            rho = torch.clamp(self.rho * factor, max=torch.finfo(self.w.dtype).max)
+            self.rho, self._factor = rho, (rho / self.rho).to(self.w.dtype)
 
     def result(self, image):
         """Coefficients y (K, height, width) of one image and their synthesis Σ_k d_k * y_k."""
@@ -250,7 +288,8 @@ class Iteration:
         w = self.w[:, image * size : (image + 1) * size]
         # A change of ρ that the next step would work in multiplies ρ and ρ y alike.
         scale = (1.0 if self._factor is None else float(self._factor[image])) / self.rho[image]
-        y = self._clip(w).sub_(w).mul_(-float(scale))
+        y = self._clip(w)
+        y = torch.sub(w, y, out=y).mul_(float(scale))
         return y.view(-1, self.bank.height, self.bank.width), self._sum_y[image] * float(scale)
 
     def keep(self, mask):
@@ -261,3 +300,8 @@ class Iteration:
         self._sum_w, self._sum_y = self._sum_w[mask], self._sum_y[mask]
         if self._factor is not None:
             self._factor = self._factor[mask]
+
+
+def _ratio(a, b):
+    """Ratio a / b of norms; a where b is zero."""
+    return a / torch.where(b > 0, b, torch.ones_like(b))

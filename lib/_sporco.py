@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from sporco.admm.cbpdn import ConvBPDN
 
+from lib import _admm
+
 
 def code_one(images, atoms, settings, rho, start):
     """Results of `sparse_code`, image after image."""
@@ -22,8 +24,12 @@ def code_one(images, atoms, settings, rho, start):
         if settings.weights is not None:
             options["L1Weight"] = settings.weights.reshape(1, 1, 1, 1, -1)
         if start is not None:
-            maps = start[i].cpu().numpy().transpose(1, 2, 0)
-            options["Y0"] = maps[:, :, None, None]
+            # SPORCO's own dual variable for a start, in 0.2.2, asks for λ before it is set.
+            bank, own = _admm.AtomBank(atoms, *image.shape), torch.tensor(rho[i : i + 1])
+            threshold, some = settings.threshold(images), slice(i, i + 1)
+            state = _admm.Iteration(bank, images[some], threshold, own, 1.0, start[some])
+            options["Y0"] = _as_theirs(start[i])
+            options["U0"] = _as_theirs(state.dual().view(start[i].shape) / rho[i])
         solver = ConvBPDN(dictionary, image, settings.lmbda, ConvBPDN.Options(options), dimK=0)
         maps = solver.solve().squeeze((2, 3)).transpose(2, 0, 1)
         last = solver.getitstat()
@@ -38,3 +44,7 @@ def code_one(images, atoms, settings, rho, start):
             float(dual),
             float(solver.rho),
         )
+
+
+def _as_theirs(maps):
+    return maps.cpu().numpy().transpose(1, 2, 0)[:, :, None, None]

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from lib import _admm
-from lib._checks import check_count, check_number
+from lib._checks import check_array, check_count, check_number
 
 # Raised when the same arguments give other coefficients, beyond rounding: stored codes are then
 # made anew.
@@ -93,11 +93,15 @@ def sparse_code(
     rho : float or ndarray (n,), optional
         Initial penalty parameter; 50 λ + 1 if not given.
     auto_rho : bool
-        Balance the residuals by changing ρ after each iteration (Wohlberg 2017).
+        Balance the residuals by changing ρ after each iteration (Wohlberg 2017). This brings a
+        code near the solution soon, but as ρ never comes to rest, it may leave it again after
+        some hundred iterations, with a growing objective; SPORCO's does the same. To come
+        closer, go on from there with a fixed ρ.
     relax : float
         Over-relaxation, between 0 and 2.
     start : ndarray or Tensor (n, K, height, width), optional
-        Coefficients to start from, for instance of another λ; zeros if not given.
+        Coefficients to start from, for instance of another λ. The dual variable then starts at
+        what it is if they are the solution. Both start at zero if not given.
     sparse : bool
         Return the coefficients as a sparse COO tensor, which is all that is then kept of them.
     memory : float, optional
@@ -264,6 +268,12 @@ class _Settings(NamedTuple):
     auto_rho: bool
     relax: float
 
+    def threshold(self, images):
+        """λ, or λ times the weight of each atom, (K, 1), to go with images."""
+        if self.weights is None:
+            return self.lmbda
+        return self.lmbda * torch.as_tensor(self.weights).to(images)[:, None]
+
 
 class _Result(NamedTuple):
     image: int
@@ -287,16 +297,13 @@ def _batches(images, atoms, settings, rho, start, batch):
 
 def _code(bank, images, settings, rho, start, first):
     """Results of one batch, whose images are numbered from `first`."""
-    threshold = settings.lmbda
-    if settings.weights is not None:
-        threshold = threshold * torch.as_tensor(settings.weights).to(images)[:, None]
-    rho = torch.as_tensor(rho, dtype=torch.float64, device=images.device)
-    state = _admm.Iteration(bank, images, threshold, rho, settings.relax, start)
+    rho = torch.tensor(rho.tolist(), dtype=torch.float64, device=images.device)
+    state = _admm.Iteration(bank, images, settings.threshold(images), rho, settings.relax, start)
     left = np.arange(first, first + len(images))
     for iteration in range(1, settings.max_iter + 1):
         primal, dual = state.step()
         if settings.auto_rho and iteration > 1:
-            state.rescale(_rho_factor(primal, dual, settings.lmbda))
+            state.rescale(rho_factor(primal, dual, settings.lmbda))
         below = ((primal < settings.tol) & (dual < settings.tol)).cpu().numpy()
         done = below | (iteration == settings.max_iter)
         for j in np.flatnonzero(done):
@@ -316,7 +323,7 @@ def _code(bank, images, settings, rho, start, first):
             state.keep(torch.as_tensor(~done, device=images.device))
 
 
-def _rho_factor(primal, dual, lmbda):
+def rho_factor(primal, dual, lmbda):
     """Factor on ρ that balances the residuals (Wohlberg 2017), with SPORCO's constants.
 
     The target of their ratio, ξ, depends on λ; ρ changes where the ratio is off by more than 1.2,
@@ -373,7 +380,10 @@ def _dense(coefficients):
 def _tensor(name, value, n_axes, device, dtype):
     """A finite tensor of `n_axes` axes, none of them empty, on a device."""
     if not isinstance(value, torch.Tensor):
-        value = np.asarray(value)
+        try:
+            value = np.asarray(value)
+        except ValueError as error:
+            raise ValueError(f"{name} must be a regular array: {error}") from error
         if value.dtype.kind not in "iufb" or value.dtype.itemsize > 8:
             raise ValueError(f"{name} must hold real numbers, got dtype {value.dtype}")
         value = torch.tensor(value.astype(value.dtype.newbyteorder("="), copy=False))
@@ -435,9 +445,7 @@ def check_device(device):
 
 def _check_vector(name, value, n, minimum, open_minimum=False):
     """A finite float64 vector of n numbers from a minimum upwards."""
-    vector = _tensor(name, np.asarray(value)[None, None], 3, "cpu", torch.float64).numpy()[0, 0]
-    if len(vector) != n:
-        raise ValueError(f"{name} must have {n} numbers, got {len(vector)}")
+    vector = check_array(name, value, (n,))
     low = vector <= minimum if open_minimum else vector < minimum
     if low.any():
         sign = ">" if open_minimum else ">="

@@ -95,8 +95,9 @@ def learn_dictionary(
     evaluate_every : int, optional
         Steps between evaluations and snapshots; only at the start and the end if not given.
     checkpoint : Path, optional
-        File that learning goes on from if it is there, and that is rewritten as learning goes on.
-        The result is then the same, bit by bit, as without an interruption.
+        File that learning goes on from if it is there, and that is rewritten as learning goes on;
+        or a folder, where each learning task has a file of its own. The result is then the same,
+        bit by bit, as without an interruption.
     checkpoint_every : int
         Steps between its versions.
     device : str
@@ -139,9 +140,12 @@ def learn_dictionary(
     d = torch.as_tensor(atoms / np.where(norms > 0, norms, 1), dtype=torch.float32, device=device)
     # Refuses what the coder does not take before work starts.
     csc.sparse_code(images[:1], d, lmbda, device=device, **(coder | {"max_iter": 1}))
-    order = _order(len(images), n_steps * batch, rng).reshape(n_steps, batch)
-    settings = (float(lmbda), batch, eta_a, eta_b, every, sorted(coder.items()))
-    history = _History(settings, images, atoms, held_out, order)
+    order = _order(len(images), n_steps * batch, rng)
+    first, order = order[: len(images)], order[: n_steps * batch].reshape(n_steps, batch)
+    settings = (float(lmbda), batch, eta_a, eta_b, evaluate_every or 0, sorted(coder.items()))
+    history = _History(settings, images, atoms, held_out, order, first)
+    if checkpoint is not None and Path(checkpoint).is_dir():
+        checkpoint = Path(checkpoint) / history.name
     d = history.resume(checkpoint, d)
     from tqdm.auto import tqdm
 
@@ -190,13 +194,20 @@ def atom_gradient(images, coefficients, atoms):
 class _History:
     """What has been learned so far, to go on from and to return."""
 
-    def __init__(self, settings, images, atoms, held_out, order):
+    def __init__(self, settings, images, atoms, held_out, order, first):
         digest = hashlib.sha256(repr(settings).encode())
         for array in (images, atoms, *(() if held_out is None else (held_out,))):
             digest.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
         self.key, self.order, self.n_steps = digest.hexdigest(), order.ravel(), len(order)
+        self.first = first
         self.n_held_out = 0 if held_out is None else len(held_out)
         self.objective, self.steps, self.snapshots, self.held_out = [], [], [], []
+
+    @property
+    def name(self):
+        """A file name of its own for these images, settings and this order."""
+        order = hashlib.sha256(self.first.tobytes()).hexdigest()
+        return f"{self.key[:16]}-{order[:8]}.npz"
 
     @property
     def done(self):
@@ -259,9 +270,9 @@ class _History:
 
 
 def _order(n, count, rng):
-    """Indices of images: one random permutation after the other."""
+    """Indices of `count` images or more: one random permutation after the other."""
     passes = -(-count // n)
-    return np.concatenate([rng.permutation(n) for _ in range(passes)])[:count]
+    return np.concatenate([rng.permutation(n) for _ in range(passes)])
 
 
 def _check_images(name, images):

@@ -173,6 +173,20 @@ def test_a_killed_run_goes_on_with_the_same_bits(problem, tmp_path):
     np.testing.assert_array_equal(resumed.objective, whole.objective)
 
 
+def test_in_a_folder_each_task_has_its_file(problem, tmp_path):
+    images, atoms = problem
+    for seed in (3, 4):
+        for n_steps in (3, 6):
+            learn_dictionary(
+                images, atoms, 0.1, n_steps, checkpoint=tmp_path, **SETTINGS | {"rng": seed}
+            )
+    learn_dictionary(images, atoms, 0.2, 3, checkpoint=tmp_path, **SETTINGS)
+    assert len(list(tmp_path.iterdir())) == 3
+    again = learn_dictionary(images, atoms, 0.1, 6, checkpoint=tmp_path, **SETTINGS)
+    whole = learn_dictionary(images, atoms, 0.1, 6, **SETTINGS)
+    np.testing.assert_array_equal(again.atoms, whole.atoms)
+
+
 @pytest.mark.parametrize("change", ["lmbda", "seed", "images", "eta", "fewer steps"])
 def test_a_checkpoint_of_something_else_is_refused(problem, tmp_path, change):
     images, atoms = problem

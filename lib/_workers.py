@@ -1,0 +1,42 @@
+"""Threads that share work by the piece, each computing on one core."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+
+class Workers:
+    """As many threads as torch uses for an operation, each of which runs torch on one core.
+
+    Threads inside an operation wait for each other at its end. Where another program holds one
+    of the cores, each of a thousand short operations then waits for that core. These threads meet
+    when all pieces are done.
+
+    Parameters
+    ----------
+    device : torch.device
+        Work on a GPU needs no threads: there, and where torch uses one, there are none.
+    """
+
+    def __init__(self, device):
+        n = torch.get_num_threads()
+        self._pool = None
+        if n == 1 or device.type != "cpu":
+            return
+        ready = threading.Barrier(n + 1)
+
+        def start():
+            torch.set_num_threads(1)
+            ready.wait()
+
+        self._pool = ThreadPoolExecutor(n, initializer=start)
+        for _ in range(n):
+            self._pool.submit(int)
+        ready.wait()
+        # torch keeps the number for each thread, but starts new threads with the one set last.
+        torch.set_num_threads(n)
+
+    def map(self, function, *pieces):
+        """List of a function's values for all pieces, in their order."""
+        return list((map if self._pool is None else self._pool.map)(function, *pieces))
