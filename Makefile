@@ -20,7 +20,7 @@ book: $(VENV)/.installed ## install, execute what changed, render to _build/html
 
 test: lint ## lint, unit tests, stored outputs against a fresh execution, strict build
 	$(BIN)/python -m pytest -n 2 tests
-	rm -rf _build/nbval && BOOK_RESULTS=$(CURDIR)/_build/nbval OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout 1800 book
+	rm -rf _build/nbval && BOOK_RESULTS=$(CURDIR)/_build/nbval OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout 1800 $$(grep -L '"execution_mode": "off"' book/*.ipynb book/appendix/*.ipynb)
 	$(BIN)/python -m lib.book compare _build/nbval
 	mkdir -p _build && sed 's/execute_notebooks: cache/execute_notebooks: "off"/' _config.yml > _build/stored.yml && $(BIN)/jupyter-book build . --config _build/stored.yml --path-output _build/strict -W -n --keep-going
 

@@ -94,8 +94,8 @@ def trade_off(paths, gaps):
     return figure
 
 
-def coefficient_maps(image, reconstruction, coefficients, theta, b_theta):
-    """An image, what its code makes of it, and its coefficients by bandwidth.
+def coefficient_maps(image, reconstruction, coefficients, theta, b_theta, side=64):
+    """The middle of an image, what its code makes of it, and its coefficients by bandwidth.
 
     Parameters
     ----------
@@ -105,7 +105,13 @@ def coefficient_maps(image, reconstruction, coefficients, theta, b_theta):
         Orientations in radians; they are the hues.
     b_theta : ndarray (K,)
         Bandwidths in radians; each has its panel.
+    side : int
+        Pixels shown.
     """
+    top, left = (max(0, (size - side) // 2) for size in image.shape)
+    middle = np.s_[..., top : top + side, left : left + side]
+    image, reconstruction = image[middle], reconstruction[middle]
+    coefficients = coefficients[middle]
     bandwidths = np.unique(b_theta)
     n = len(bandwidths)
     figure, axes = plt.subplots(2, (n + 3) // 2, figsize=(WIDTH, 4.9))
