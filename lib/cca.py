@@ -99,9 +99,9 @@ class PastFutureCCA(TransformerMixin, BaseEstimator):
         """
         self._check_parameters()
         span = self.memory + self.gap + self.horizon - 1
-        channels = check_recordings(x, min_samples=span)[0].shape[1]
-        covariance = LagCovariance(self.memory, self.horizon, self.gap, channels).update(x)
-        return self._learn(covariance)
+        recordings = check_recordings(x, min_samples=span)
+        covariance = LagCovariance(self.memory, self.horizon, self.gap, recordings.channels)
+        return self._learn(covariance.update(recordings))
 
     def partial_fit(self, x, y=None):
         """Learn from further recordings, keeping what has been accumulated."""

@@ -8,7 +8,6 @@ support, and are scaled to unit norm (as in SPORCO's OnlineConvBPDNDictLearn; th
 
 import hashlib
 import io
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,7 +84,7 @@ def learn_dictionary(
     rng : int or numpy.random.Generator
         For the order of the images.
     batch : int
-        Images a step; their gradients add up.
+        Images a step; their gradients add up. Each image has its own stop by the tolerance.
     eta_a, eta_b : float
         Step size η_a / (η_b + t).
     max_iter, tol, rho, auto_rho, relax
@@ -97,7 +96,7 @@ def learn_dictionary(
     checkpoint : Path, optional
         File that learning goes on from if it is there, and that is rewritten as learning goes on;
         or a folder, where each learning task has a file of its own. The result is then the same,
-        bit by bit, as without an interruption.
+        bit by bit, as without an interruption, on the same device and number of threads.
     checkpoint_every : int
         Steps between its versions.
     device : str
@@ -126,12 +125,19 @@ def learn_dictionary(
         raise ValueError(f"batch must be at most the {len(images)} images, got {batch}")
     eta_a = check_number("eta_a", eta_a, 0, open_minimum=True)
     eta_b = check_number("eta_b", eta_b, 0, open_minimum=True)
-    every = check_count("evaluate_every", evaluate_every) if evaluate_every else n_steps
+    if evaluate_every is not None:
+        evaluate_every = check_count("evaluate_every", evaluate_every)
     checkpoint_every = check_count("checkpoint_every", checkpoint_every)
     if held_out is not None:
         held_out = _check_images("held_out", held_out)
     rng = check_rng(rng)
-    coder = {"max_iter": max_iter, "tol": tol, "rho": rho, "auto_rho": auto_rho, "relax": relax}
+    coder = {
+        "max_iter": check_count("max_iter", max_iter),
+        "tol": check_number("tol", tol, 0),
+        "rho": None if rho is None else check_number("rho", rho, 0, open_minimum=True),
+        "auto_rho": bool(auto_rho),
+        "relax": check_number("relax", relax, 0, open_minimum=True),
+    }
 
     def code(some, d):
         return csc.sparse_code(some, d, lmbda, device=device, **coder)
@@ -142,8 +148,8 @@ def learn_dictionary(
     csc.sparse_code(images[:1], d, lmbda, device=device, **(coder | {"max_iter": 1}))
     order = _order(len(images), n_steps * batch, rng)
     first, order = order[: len(images)], order[: n_steps * batch].reshape(n_steps, batch)
-    settings = (float(lmbda), batch, eta_a, eta_b, evaluate_every or 0, sorted(coder.items()))
-    history = _History(settings, images, atoms, held_out, order, first)
+    settings = (csc.VERSION, float(lmbda), batch, eta_a, eta_b, evaluate_every, coder)
+    history = _History(settings, images, atoms, held_out, order, first, evaluate_every)
     if checkpoint is not None and Path(checkpoint).is_dir():
         checkpoint = Path(checkpoint) / history.name
     d = history.resume(checkpoint, d)
@@ -151,24 +157,23 @@ def learn_dictionary(
 
     with tqdm(total=n_steps, initial=history.done, unit="step", disable=not progress) as bar:
         for t in range(history.done, n_steps + 1):
-            if t % every == 0 or t == n_steps:
+            if t not in history.steps and history.due(t):
                 values = [] if held_out is None else code(held_out, d).objective
                 history.evaluate(t, d, values)
+            if checkpoint is not None and (t % checkpoint_every == 0 or t == n_steps):
+                history.write(checkpoint, d)
             if t == n_steps:
                 break
             some = torch.as_tensor(images[order[t]], device=device)
             coded = code(some, d)
+            _check_objective(t, order[t], coded.objective)
             step = eta_a / (eta_b + t)
             moved = d - step * atom_gradient(some, coded.coefficients, d)
             norms = torch.linalg.vector_norm(moved, dim=(1, 2), keepdim=True)
+            _check_norms(t, order[t], norms)
             d = moved / torch.where(norms > 0, norms, torch.ones_like(norms))
-            _check_finite(t, order[t], coded.objective, d)
             history.append(coded.objective.mean())
             bar.update()
-            if checkpoint is not None and (t + 1) % checkpoint_every == 0:
-                history.write(checkpoint, d)
-    if checkpoint is not None:
-        history.write(checkpoint, d)
     return history.result(d)
 
 
@@ -181,25 +186,28 @@ def atom_gradient(images, coefficients, atoms):
     coefficients : Tensor (n, K, height, width)
     atoms : Tensor (K, h, w)
     """
-    shape = images.shape[1:]
+    height, width = atoms.shape[1:]
     rest = csc.reconstruct(coefficients, atoms) - images
+    rest = torch.cat([rest, rest[:, : height - 1]], 1)
+    rest = torch.cat([rest, rest[:, :, : width - 1]], 2)
     total = torch.zeros_like(atoms)
-    # One image's spectra at a time.
-    for residual, maps in zip(torch.fft.rfft2(rest), coefficients, strict=True):
-        correlation = torch.fft.irfft2(torch.fft.rfft2(maps).conj() * residual, s=shape)
-        total += correlation[:, : atoms.shape[1], : atoms.shape[2]]
+    # Correlations are asked for on the atoms' own support only: a matrix product, no spectra.
+    for residual, maps in zip(rest, coefficients, strict=True):
+        patches = residual.unfold(0, height, 1).unfold(1, width, 1).reshape(-1, height * width)
+        total += (maps.flatten(1) @ patches).view_as(total)
     return total
 
 
 class _History:
     """What has been learned so far, to go on from and to return."""
 
-    def __init__(self, settings, images, atoms, held_out, order, first):
+    def __init__(self, settings, images, atoms, held_out, order, first, every):
         digest = hashlib.sha256(repr(settings).encode())
         for array in (images, atoms, *(() if held_out is None else (held_out,))):
-            digest.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+            digest.update(repr(array.shape).encode())
+            digest.update(np.ascontiguousarray(array))
         self.key, self.order, self.n_steps = digest.hexdigest(), order.ravel(), len(order)
-        self.first = first
+        self.first, self.every = first, every or self.n_steps
         self.n_held_out = 0 if held_out is None else len(held_out)
         self.objective, self.steps, self.snapshots, self.held_out = [], [], [], []
 
@@ -213,12 +221,14 @@ class _History:
     def done(self):
         return len(self.objective)
 
+    def due(self, t):
+        """Whether the atoms are evaluated after t steps."""
+        return t % self.every == 0 or t == self.n_steps
+
     def append(self, objective):
         self.objective.append(float(objective))
 
     def evaluate(self, t, d, values):
-        if t in self.steps:
-            return
         self.steps.append(t)
         self.snapshots.append(d.cpu().numpy())
         self.held_out.append(np.asarray(values, dtype=float))
@@ -250,7 +260,8 @@ class _History:
             with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as stored:
                 key, order = str(stored["key"]), stored["order"]
                 before = LearnedDictionary(*(stored[name] for name in LearnedDictionary._fields))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        # A damaged archive makes its reader raise nearly anything.
+        except Exception as error:
             raise CheckpointError(
                 f"checkpoint {path} cannot be read ({error}): delete it to start anew"
             ) from error
@@ -264,8 +275,12 @@ class _History:
                 f"checkpoint {path} has {len(before.objective)} steps already, more than n_steps"
             )
         self.objective = list(before.objective)
-        self.steps = [int(step) for step in before.steps]
-        self.snapshots, self.held_out = list(before.snapshots), list(before.held_out)
+        # The end of a shorter run is no longer due.
+        for t, atoms, values in zip(before.steps, before.snapshots, before.held_out, strict=True):
+            if self.due(t):
+                self.steps.append(int(t))
+                self.snapshots.append(atoms)
+                self.held_out.append(values)
         return torch.as_tensor(before.atoms, device=d.device)
 
 
@@ -282,15 +297,18 @@ def _check_images(name, images):
     return images
 
 
-def _check_finite(t, chosen, objective, d):
+def _check_objective(t, chosen, objective):
     bad = np.flatnonzero(~np.isfinite(objective))
     if len(bad):
         raise FloatingPointError(
             f"the objective of image {chosen[bad[0]]} is not finite at step {t}: "
-            "lower eta_a or raise eta_b"
+            "lower eta_a, raise eta_b, or scale the images down"
         )
-    if not bool(torch.isfinite(d).all()):
+
+
+def _check_norms(t, chosen, norms):
+    if not bool(torch.isfinite(norms).all()):
         raise FloatingPointError(
             f"the atoms are not finite after step {t} with images {list(map(int, chosen))}: "
-            "lower eta_a or raise eta_b"
+            "lower eta_a, raise eta_b, or scale the images down"
         )

@@ -3,23 +3,20 @@
 A window at time t pairs the past p(t) = [y(t), y(t-1), ..., y(t-m+1)] with the future
 f(t) = [y(t+g), ..., y(t+g+h-1)] (Qin et al., Eq. 3, with a gap g; theirs is 1). Their joint second
 moment is almost Toeplitz: one step down a diagonal drops one product at the start of the series
-and gains one at its end. So the autocorrelation sums (its first row) and the two edges determine
-it exactly, and no matrix of lag vectors is needed.
+and gains one at its end. So products of samples, summed over windows along diagonals, determine it
+exactly, and no matrix of lag vectors is needed.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided, sliding_window_view
+from numpy.lib.stride_tricks import sliding_window_view
 
 from lib._checks import check_array, check_count, check_recordings
+from lib._stacks import LagSums, restacked, stacks
 
-# Samples handled at a time: the working buffer stays in the processor's cache.
+# Samples that are searched at a time for one that is not finite.
 _CHUNK = 1 << 16
-# Columns and rows of the blocks whose products hold the autocorrelation sums. So small a product
-# runs on one thread in any BLAS: the result does not depend on the number of threads, and there is
-# no waiting for one another on a busy machine.
-_COLUMNS, _ROWS = 32, 256
 
 
 class LagBlocks(NamedTuple):
@@ -107,24 +104,22 @@ class LagCovariance:
             channels. Nothing is added then.
         """
         recordings = check_recordings(x, self.channels, self._span)
-        with np.errstate(all="ignore"):
-            shift = self._shift
-            if shift is None:
-                shift = recordings[0][:_CHUNK].mean(axis=0, dtype=np.float64)
-            total = np.zeros(self.channels)
-            row = self._autocorrelation_sums(recordings, shift, total)
-            heads, tails = self._edges(recordings, shift)
-            moment = _fill_diagonals(row, *heads[:1], *tails[:1])
-        if not np.isfinite(moment).all():
-            self._explain(recordings)
-        self._shift = shift
-        self._moment += moment
-        zero = np.zeros((1, self.channels))
-        before = np.concatenate([zero, heads[1]]).cumsum(axis=0)
-        after = np.concatenate([tails[1], zero])[::-1].cumsum(axis=0)[::-1]
-        self._sum += total - before - after
-        self.n_windows += sum(len(y) - self._span + 1 for y in recordings)
-        return self
+        return self._absorb(stacks(recordings, self._span), recordings)
+
+    def update_stacks(self, arrays):
+        """Add recordings that come as stacks, such as those of `lib._stacks`, with little overhead.
+
+        Parameters
+        ----------
+        arrays : iterable of ndarray (n, n_samples, channels)
+            Float64; each is n recordings of one length, and is overwritten.
+
+        Raises
+        ------
+        ValueError
+            A sample, or its square, is not finite. Nothing is added then.
+        """
+        return self._absorb(restacked(arrays, self._span))
 
     def __add__(self, other):
         """Moments of both parts' recordings together."""
@@ -208,86 +203,32 @@ class LagCovariance:
         if not self.n_windows:
             raise ValueError("LagCovariance holds no windows yet: call update(x) first")
 
-    def _autocorrelation_sums(self, recordings, shift, total):
-        """Σ_i y_a(i) y_b(i+d) within each recording, (span, channels, channels).
+    def _absorb(self, arrays, recordings=()):
+        sums = LagSums(self._span, self.channels, self._shift)
+        for array in arrays:
+            sums.add(array)
+        moment, total = sums.over_windows()
+        if not np.isfinite(moment).all():
+            _explain(recordings)
+        self._shift = sums.shift
+        self._moment += moment
+        self._sum += total
+        self.n_windows += sums.n_windows
+        return self
 
-        The series is cut into rows of `width` samples. The product of the rows with the rows that
-        follow them holds every lagged product, as sums along diagonals. Short recordings share a
-        buffer, separated by zeros. Adds the sum of all samples to `total`.
-        """
-        span, channels = self._span, self.channels
-        width = max(_COLUMNS // channels, 4)
-        reach = -(-(width + span - 1) // width)  # rows that one row's lags extend over
-        tile = _ROWS * width
-        chunk = (max(_CHUNK // channels, span) // tile + 1) * tile
-        buffer = np.zeros((chunk + (reach + 1) * width, channels))
-        sums = np.zeros((span, channels, channels))
 
-        def flush(n):
-            n_rows = -(-n // tile) * _ROWS
-            rows = buffer[: (n_rows + reach) * width].reshape(-1, width * channels)
-            here = rows[:n_rows].reshape(-1, _ROWS, width * channels)
-            products = np.concatenate(
-                [
-                    (here.mT @ rows[j : j + n_rows].reshape(here.shape))
-                    .sum(axis=0)
-                    .reshape(width, channels, width, channels)
-                    for j in range(reach)
-                ],
-                axis=2,
-            )
-            for i in range(width):
-                sums[:] += products[i, :, i : i + span].transpose(1, 0, 2)
-            total[:] += here.reshape(-1, channels).sum(axis=0)
-            buffer[: n_rows * width + span] = 0.0
-
-        filled = 0
-        for y in recordings:
-            start = 0
-            if filled and filled + len(y) > chunk:
-                flush(min(filled, chunk))
-                filled = 0
-            while len(y) - start > chunk:
-                piece = y[start : start + chunk + span - 1]
-                np.subtract(piece, shift, out=buffer[: len(piece)])
-                flush(chunk)
-                start += chunk
-            np.subtract(y[start:], shift, out=buffer[filled : filled + len(y) - start])
-            filled += len(y) - start + span - 1
-            if filled > chunk:
-                flush(min(filled, chunk))
-                filled = 0
-        if filled:
-            flush(min(filled, chunk))
-        return sums
-
-    def _edges(self, recordings, shift):
-        """Second moment and sum of each recording's first and last span-1 samples."""
-        edge, channels = self._span - 1, self.channels
-        results = []
-        for cut in (slice(None, edge), slice(-edge, None) if edge else slice(0, 0)):
-            moment = np.zeros((edge * channels, edge * channels))
-            total = np.zeros((edge, channels))
-            for first in range(0, len(recordings), 256):
-                ends = np.stack([y[cut] for y in recordings[first : first + 256]]) - shift
-                total += ends.sum(axis=0)
-                ends = ends.reshape(len(ends), -1)
-                moment += ends.T @ ends
-            results.append((moment.reshape(edge, channels, edge, channels), total))
-        return results
-
-    def _explain(self, recordings):
-        """Raise the error for moments that are not finite."""
-        for i, y in enumerate(recordings):
-            name = f"x[{i}]" if len(recordings) > 1 else "x"
-            for start in range(0, len(y), _CHUNK):
-                wrong = np.argwhere(~np.isfinite(y[start : start + _CHUNK]))
-                if len(wrong):
-                    t, channel = start + int(wrong[0, 0]), int(wrong[0, 1])
-                    raise ValueError(
-                        f"{name} must be finite, got {y[t, channel]} at index {(t, channel)}"
-                    )
-        raise ValueError("x must be small enough for its squares to be finite in float64")
+def _explain(recordings):
+    """Raise the error for recordings whose moments are not finite."""
+    for i, y in enumerate(recordings):
+        name = f"x[{i}]" if len(recordings) > 1 else "x"
+        for start in range(0, len(y), _CHUNK):
+            wrong = np.argwhere(~np.isfinite(y[start : start + _CHUNK]))
+            if len(wrong):
+                t, channel = start + int(wrong[0, 0]), int(wrong[0, 1])
+                raise ValueError(
+                    f"{name} must be finite, got {y[t, channel]} at index {(t, channel)}"
+                )
+    raise ValueError("x must be finite, and small enough for its squares to be so in float64")
 
 
 def _shift_terms(part, offset):
@@ -295,40 +236,6 @@ def _shift_terms(part, offset):
     crossed = np.multiply.outer(part._sum, offset)
     constant = part.n_windows * np.multiply.outer(offset, offset)
     return crossed + crossed.transpose(2, 3, 0, 1) + constant
-
-
-def _fill_diagonals(row, heads, tails):
-    """Joint moment (span, c, span, c) of all windows from its first row and the edges.
-
-    Entry (s, s+d) is the sum over the whole recording at lag d, less the products that start
-    before sample s and those that start so late that the window would not fit.
-    """
-    span, channels = row.shape[0], row.shape[1]
-    skewed = np.broadcast_to(row, (span, *row.shape)).copy()
-    if span > 1:
-        skewed[1:] -= _diagonals(heads, span).cumsum(axis=0)
-        skewed[:-1] -= _diagonals(tails, span)[::-1].cumsum(axis=0)[::-1]
-    padded = np.zeros((span, 2 * span, channels, channels))
-    _skew(padded, span)[:] = skewed
-    upper = padded[:, :span].transpose(0, 2, 1, 3)
-    moment = np.triu(np.ones((span, span), dtype=bool))[:, None, :, None] * upper
-    strictly = np.triu(np.ones((span, span), dtype=bool), 1)[:, None, :, None] * upper
-    return moment + strictly.transpose(2, 3, 0, 1)
-
-
-def _diagonals(moment, span):
-    """Entries (i, i+d) of an edge's moment as an array (span-1, span, c, c), zero outside."""
-    edge, channels = moment.shape[0], moment.shape[1]
-    padded = np.zeros((edge, 2 * span, channels, channels))
-    padded[:, :edge] = moment.transpose(0, 2, 1, 3)
-    return _skew(padded, span)
-
-
-def _skew(padded, span):
-    """View of a (rows, 2 * span, c, c) array whose entry (i, d) is the array's (i, i + d)."""
-    along, across, *rest = padded.strides
-    shape = (padded.shape[0], span, *padded.shape[2:])
-    return as_strided(padded, shape, (along + across, across, *rest))
 
 
 def lag_vectors(x, memory, horizon, gap=1):

@@ -66,6 +66,33 @@ def staircase_responses(luminance, start, responses):
         ax.set_xlabel("time (samples)")
 
 
+def recorded_responses(time, luminance, start, matches):
+    """Luminance of an experiment, and recorded and modelled responses to it.
+
+    Parameters
+    ----------
+    time : ndarray (n_times,)
+        Seconds.
+    luminance : ndarray (n_times,)
+    start : int
+        Sample at which the responses begin.
+    matches : dict of str to lib.recordings.Match
+        By cell.
+    """
+    figure, axes = plt.subplots(1, 1 + len(matches), figsize=(WIDTH, 2.8), sharex=True)
+    axes[0].plot(time, luminance, color="0.3")
+    axes[0].set(title="luminance", ylabel="unit of the recording")
+    for ax, (i, name) in zip(axes[1:], enumerate(("L3", "L1", "L2")), strict=True):
+        match = matches[name]
+        ax.plot(time[start:], match.recorded, color="0.6", label="recorded")
+        ax.plot(time[start:], match.model, color=f"C{i}", linewidth=1.2, label="model (in colour)")
+        ax.set_title(f"{name}, correlation {match.correlation:.2f}")
+    axes[1].set_ylabel("standard deviations")
+    for ax in axes:
+        ax.set_xlabel("time (s)")
+    figure.legend(handles=axes[1].lines, loc="outside lower center", ncols=2)
+
+
 def noise_study(degrees, noises, filters, widths):
     """Filters at each noise level, with bands over repeats, and their widths.
 

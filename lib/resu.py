@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from lib._checks import check_array, check_count, check_number, check_recordings
-from lib._scans import batches, convolve, pooled_moments, stacks
+from lib._stacks import batches, convolve, pooled_moments, stacks
 from lib.cca import PastFutureCCA
 from lib.lags import LagBlocks, LagCovariance
 
@@ -48,12 +48,12 @@ def noisy_rectification(z, rectification, noise_std):
         return mean, np.full_like(z, noise_std**2)
     variance = np.where(mean > 0, noise_std**2, 0.0)
     # Beyond 8 σ the rectifier is one of its two straight pieces.
-    near = np.abs(z) < 8 * noise_std
-    u = (z if rectification == "on" else -z)[near] / noise_std
+    near = np.flatnonzero(np.abs(z) < 8 * noise_std)
+    u = (1 if rectification == "on" else -1) * z.take(near) / noise_std
     above, density = ndtr(u), np.exp(-0.5 * u * u) / np.sqrt(2 * np.pi)
     first = u * above + density
-    mean[near] = noise_std * first
-    variance[near] = noise_std**2 * ((u * u + 1) * above + u * density - first * first)
+    np.put(mean, near, noise_std * first)
+    np.put(variance, near, noise_std**2 * ((u * u + 1) * above + u * density - first * first))
     return mean, variance
 
 
@@ -100,8 +100,6 @@ class ReSULayer(TransformerMixin, BaseEstimator):
             of channels; the input is constant.
         """
         self._check_parameters()
-        if isinstance(x, list | tuple | np.ndarray):
-            check_recordings(x, min_samples=self.memory + self.gap + self.horizon - 1)
         return self._fit(x)
 
     def project(self, x):
@@ -150,9 +148,9 @@ class ReSULayer(TransformerMixin, BaseEstimator):
 
     def _fit(self, x):
         covariance = None
-        for batch in batches(x):
+        for batch in batches(x, None, self.memory + self.gap + self.horizon - 1):
             if covariance is None:
-                channels = check_recordings(batch)[0].shape[1]
+                channels = batch[0].shape[1]
                 covariance = LagCovariance(self.memory, self.horizon, self.gap, channels)
             covariance.update(batch)
         return self._learn(covariance.blocks(self.center), covariance.means[0])
@@ -176,8 +174,10 @@ class ReSULayer(TransformerMixin, BaseEstimator):
         # Each direction once: the halves of one add up to it to the last bit.
         directions, which = np.unique([d for d, _ in self.units], return_inverse=True)
         filters = self.cca_.filters_[directions - 1].reshape(len(directions), -1, self.memory)
-        offset = filters.reshape(len(filters), -1) @ self.cca_.mean_
-        return (convolve(stack, filters) - offset)[..., which]
+        z = convolve(stack, filters)
+        z -= filters.reshape(len(filters), -1) @ self.cca_.mean_
+        # No copy where there is nothing to copy.
+        return z if np.array_equal(which, np.arange(len(directions))) else z[..., which]
 
     def _rectify(self, z):
         columns = [rectify(z[..., i], kind) for i, (_, kind) in enumerate(self.units)]
@@ -298,7 +298,7 @@ class ReSUNetwork(TransformerMixin, BaseEstimator):
                 f"got {type(x).__name__}"
             )
         if isinstance(x, list | tuple | np.ndarray):
-            check_recordings(x, 1, self._shortest())
+            x = check_recordings(x, 1, self._shortest())
         self.layers_ = [clone(layer) for layer in self.layers]
         self.layers_[0]._fit(x)
         for k in range(1, len(self.layers_)):
@@ -393,28 +393,44 @@ class ReSUNetwork(TransformerMixin, BaseEstimator):
             stack = layer._rectify(z).reshape(*z.shape[:2], -1)
         return stack
 
+    def _noisy_outputs(self, k, stack):
+        """What layer k passes on of n scans, (n, n_times, n_units), averaged over its noise.
+
+        The second result is the noise's variance, summed over scans and times, (n_units,).
+        """
+        layer = self.layers_[k]
+        z = layer._project(self._receive(stack, k))
+        outputs, variances = np.empty(z.shape), []
+        for i, (_, kind) in enumerate(layer.units):
+            trace = z[..., i]
+            if self.normalise == "trace":
+                spread = trace.std(axis=1, keepdims=True)
+                if (spread <= 1e-9 * max(trace.max(), -trace.min())).any():
+                    raise ValueError(
+                        "x must vary within each recording that is to be normalised, got a "
+                        "constant one: leave it out, or set normalise=None"
+                    )
+                trace /= spread
+            outputs[..., i], variance = noisy_rectification(trace, kind, self.noise_std)
+            variances.append(variance.sum())
+        return outputs, np.array(variances)
+
     def _fit_pooling_layer(self, k, x):
         layer, below = self.layers_[k], self.layers_[k - 1]
         shifts = np.asarray(self.shifts[k - 1])
         span = int(np.ptp(shifts)) + layer.memory + layer.gap + layer.horizon - 1
         covariance = LagCovariance(span - 1, 1, channels=len(below.units))
         noise, n_samples = np.zeros(len(below.units)), 0
-        for stack in stacks(x, self._shortest()):
-            z = below._project(self._receive(stack, k - 1))
-            for i, (_, kind) in enumerate(below.units):
-                trace = z[..., i]
-                if self.normalise == "trace":
-                    spread = trace.std(axis=1, keepdims=True)
-                    if (spread <= 1e-9 * np.abs(trace).max()).any():
-                        raise ValueError(
-                            "x must vary within each recording that is to be normalised, got a "
-                            "constant one: leave it out, or set normalise=None"
-                        )
-                    trace /= spread
-                z[..., i], variance = noisy_rectification(trace, kind, self.noise_std)
-                noise[i] += variance.sum()
-            n_samples += z.shape[0] * z.shape[1]
-            covariance.update(list(z))
+
+        def outputs(batch):
+            nonlocal noise, n_samples
+            for stack in stacks(batch):
+                z, variance = self._noisy_outputs(k - 1, stack)
+                noise, n_samples = noise + variance, n_samples + z.shape[0] * z.shape[1]
+                yield z
+
+        for batch in batches(x, 1, self._shortest()):
+            covariance.update_stacks(outputs(batch))
         # Solved with the pixels in the order of their shifts: to exchange pixels is to exchange
         # weights, to the last bit.
         order = np.argsort(shifts, kind="stable")

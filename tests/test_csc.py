@@ -312,6 +312,25 @@ def test_a_batch_is_its_images_one_by_one_in_any_order(problem, order):
             np.testing.assert_allclose(ours[position], alone[0], rtol=1e-8, atol=1e-11)
 
 
+@pytest.mark.parametrize("memory", [None, 1])
+def test_what_belongs_to_an_image_stays_with_it(problem, memory):
+    """The first image is done at once, while the others' ρ is about to change."""
+    images, atoms = problem
+    settings = {"max_iter": 4000, "tol": 1e-6, "auto_rho": False, "rho": 0.2, "dtype": F64}
+    start = torch.zeros(3, 6, 15, 18, dtype=F64)
+    start[0] = 1.002 * csc.sparse_code(images[:1], atoms, LAMBDA, **settings).coefficients[0]
+    settings = {"max_iter": 60, "tol": 1e-2, "dtype": F64}
+    rho = np.array([0.2, 3.0, 0.5])
+    batch = csc.sparse_code(images, atoms, LAMBDA, start=start, rho=rho, memory=memory, **settings)
+    assert 1 < batch.n_iter[0] < batch.n_iter[1:].min() - 5
+    for i in range(3):
+        some = slice(i, i + 1)
+        own = {"start": start[some], "rho": rho[some]}
+        single = csc.sparse_code(images[some], atoms, LAMBDA, **own, **settings)
+        for ours, alone in zip(batch, single, strict=True):
+            np.testing.assert_allclose(ours[i], alone[0], rtol=1e-8, atol=1e-11)
+
+
 def test_images_keep_their_own_rho(problem):
     images, atoms = problem
     rho = np.array([1.0, 20.0, 4.0])
@@ -426,6 +445,9 @@ def test_a_large_penalty_leaves_nothing(problem, factor, dtype):
     assert code.converged.all()
     assert np.isfinite(code.rho).all()
     np.testing.assert_allclose(code.objective, (images**2).sum((1, 2)) / 2, rtol=1e-6)
+    endless = csc.sparse_code(images, atoms, factor * most, max_iter=150, tol=0, dtype=dtype)
+    assert np.isfinite(endless.rho).all()
+    assert torch.count_nonzero(endless.coefficients) == 0
 
 
 def test_just_below_that_penalty_something_is_left(problem):

@@ -57,6 +57,24 @@ def test_dictionary_is_sporco_s_after_20_steps(problem, batch):
     assert np.linalg.norm(theirs - start) > 0.3 * np.linalg.norm(start)
     assert np.linalg.norm(ours.atoms - theirs) < 1e-3 * np.linalg.norm(theirs)
     np.testing.assert_allclose(np.linalg.norm(ours.atoms, axis=(1, 2)), 1, rtol=1e-5)
+    first = csc.sparse_code(
+        images[order[:batch]], start, 0.1, max_iter=50, tol=1e-2, rho=10.0, auto_rho=False
+    )
+    assert ours.objective[0] == pytest.approx(first.objective.mean(), rel=1e-5)
+
+
+def test_atoms_that_a_step_shortens_are_of_unit_norm_too(problem):
+    images, atoms = problem
+    # One iteration with a small rho overshoots, so that the step goes against the atoms.
+    coder = {"max_iter": 1, "rho": 0.1, "auto_rho": False, "relax": 1.8}
+    start = torch.tensor(atoms / np.linalg.norm(atoms, axis=(1, 2), keepdims=True))
+    code = csc.sparse_code(images[:1], start, 0.001, **coder)
+    gradient = dictlearn.atom_gradient(torch.tensor(images[:1]), code.coefficients, start)
+    moved = (start - 0.003 * gradient).numpy()
+    norms = np.linalg.norm(moved, axis=(1, 2), keepdims=True)
+    assert norms.min() < 0.9
+    learned = learn_dictionary(images[:1], atoms, 0.001, 1, rng=0, eta_a=3, **coder)
+    np.testing.assert_allclose(learned.atoms, moved / norms, rtol=1e-5, atol=1e-6)
 
 
 def test_gradient_agrees_with_finite_differences(problem):
@@ -73,6 +91,22 @@ def test_gradient_agrees_with_finite_differences(problem):
         step[place] = 1e-4
         slope = (value(atoms + step) - value(atoms - step)) / 2e-4
         assert float(gradient[place]) == pytest.approx(slope, rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (3, 5), (1, 1), (24, 26)])
+def test_gradient_is_that_of_the_spectra(problem, size):
+    images = torch.tensor(problem[0], dtype=torch.float64)
+    rng = np.random.default_rng(2)
+    atoms = torch.tensor(rng.standard_normal((5, *size)))
+    maps = torch.tensor(rng.standard_normal((6, 5, 24, 26)))
+    spectra = torch.fft.fft2(maps)
+    rest = (spectra * torch.fft.fft2(atoms, s=(24, 26))).sum(1) - torch.fft.fft2(images)
+    expected = torch.fft.ifft2((spectra.conj() * rest[:, None]).sum(0)).real
+    expected = expected[:, : size[0], : size[1]]
+    gradient = dictlearn.atom_gradient(images, maps, atoms)
+    torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-10)
+    single = dictlearn.atom_gradient(*(x.float() for x in (images, maps, atoms)))
+    assert float((single - expected).norm() / expected.norm()) < 1e-5
 
 
 def _match(found, planted):
@@ -128,6 +162,11 @@ def test_learning_lowers_the_objective_of_held_out_images(problem):
     np.testing.assert_allclose(learned.held_out[-1], code.objective, rtol=1e-6)
 
 
+def _assert_same(learned, other):
+    for ours, theirs in zip(learned, other, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 SETTINGS = {"rng": 3, "max_iter": 10, "evaluate_every": 4, "checkpoint_every": 3}
 
 
@@ -138,24 +177,26 @@ def test_resuming_gives_the_same_bits(problem, tmp_path):
     path = tmp_path / "checkpoint.npz"
     for n_steps in (5, 11, 11):
         again = learn_dictionary(images, atoms, 0.1, n_steps, checkpoint=path, **settings)
-    np.testing.assert_array_equal(again.atoms, whole.atoms)
-    np.testing.assert_array_equal(again.objective, whole.objective)
+        assert again.steps[-1] == n_steps
+    _assert_same(again, whole)
 
 
 def test_a_killed_run_goes_on_with_the_same_bits(problem, tmp_path):
     images, atoms = problem
     np.savez(tmp_path / "problem.npz", images=images, atoms=atoms)
     path = tmp_path / "checkpoint.npz"
+    # Killed while it writes its third version: two were written, after steps 0 and 3.
     script = f"""
         import os, signal
         import numpy as np
         from lib import dictlearn
         problem = np.load({str(tmp_path / "problem.npz")!r})
-        write = dictlearn.write_bytes
+        replace, done = os.replace, []
         def killed(*arguments):
-            write(*arguments)
-            os.kill(os.getpid(), signal.SIGKILL)
-        dictlearn.write_bytes = killed
+            if len(done) == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+            done.append(replace(*arguments))
+        os.replace = killed
         dictlearn.learn_dictionary(problem["images"], problem["atoms"], 0.1, 11,
                                    checkpoint={str(path)!r}, **{SETTINGS!r})
     """
@@ -168,9 +209,7 @@ def test_a_killed_run_goes_on_with_the_same_bits(problem, tmp_path):
     # Fewer steps in all than the killed run had planned are as good as any.
     for n_steps in (4, 11):
         resumed = learn_dictionary(images, atoms, 0.1, n_steps, checkpoint=path, **SETTINGS)
-    whole = learn_dictionary(images, atoms, 0.1, 11, **SETTINGS)
-    np.testing.assert_array_equal(resumed.atoms, whole.atoms)
-    np.testing.assert_array_equal(resumed.objective, whole.objective)
+    _assert_same(resumed, learn_dictionary(images, atoms, 0.1, 11, **SETTINGS))
 
 
 def test_in_a_folder_each_task_has_its_file(problem, tmp_path):
@@ -187,29 +226,46 @@ def test_in_a_folder_each_task_has_its_file(problem, tmp_path):
     np.testing.assert_array_equal(again.atoms, whole.atoms)
 
 
-@pytest.mark.parametrize("change", ["lmbda", "seed", "images", "eta", "fewer steps"])
-def test_a_checkpoint_of_something_else_is_refused(problem, tmp_path, change):
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lmbda": 0.2},
+        {"rng": 4},
+        {"images": 2},
+        {"atoms": 2},
+        {"held_out": 2},
+        {"n_steps": 4},
+        {"batch": 2},
+        {"eta_a": 99.0},
+        {"eta_b": 99.0},
+        {"max_iter": 11},
+        {"tol": 0.02},
+        {"rho": 11.0},
+        {"auto_rho": True},
+        {"relax": 1.7},
+        {"evaluate_every": 3},
+        {"coder": 2},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_checkpoint_of_something_else_is_refused(problem, tmp_path, monkeypatch, change):
     images, atoms = problem
     path = tmp_path / "checkpoint.npz"
-    learn_dictionary(images, atoms, 0.1, 6, checkpoint=path, **SETTINGS)
-    settings, lmbda, n_steps = dict(SETTINGS), 0.1, 6
-    if change == "lmbda":
-        lmbda = 0.2
-    elif change == "seed":
-        settings["rng"] = 4
-    elif change == "images":
-        images = images * 2
-    elif change == "eta":
-        settings["eta_a"] = 99.0
-    else:
-        n_steps = 4
+    arguments = SETTINGS | {"lmbda": 0.1, "n_steps": 6, "checkpoint": path}
+    arguments |= {"images": images, "atoms": atoms, "held_out": images[:1]}
+    learn_dictionary(**arguments)
     before = path.read_bytes()
+    ((name, value),) = change.items()
+    if name == "coder":
+        monkeypatch.setattr(csc, "VERSION", csc.VERSION + 1)
+    else:
+        arguments[name] = arguments[name] * value if np.ndim(arguments.get(name)) else value
     with pytest.raises(CheckpointError, match="checkpoint"):
-        learn_dictionary(images, atoms, lmbda, n_steps, checkpoint=path, **settings)
+        learn_dictionary(**arguments)
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "pickle"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "pickle", "array", "no key"])
 def test_a_damaged_checkpoint_is_refused(problem, tmp_path, damage):
     images, atoms = problem
     path = tmp_path / "checkpoint.npz"
@@ -220,16 +276,74 @@ def test_a_damaged_checkpoint_is_refused(problem, tmp_path, damage):
         path.write_bytes(b"")
     elif damage == "text":
         path.write_text("not a checkpoint")
-    else:
+    elif damage == "pickle":
         np.savez(path, key=np.array([{}], dtype=object))
+    elif damage == "no key":
+        np.savez(path, atoms=atoms)
+    else:
+        with open(path, "wb") as file:
+            np.save(file, atoms)
     with pytest.raises(CheckpointError, match="cannot be read"):
         learn_dictionary(images, atoms, 0.1, 3, checkpoint=path, **SETTINGS)
 
 
-def test_overflow_names_step_and_image(problem):
+def test_no_changed_bit_goes_unnoticed(problem, tmp_path):
     images, atoms = problem
-    with pytest.raises(FloatingPointError, match=r"step 0 with images \[\d\]"):
-        learn_dictionary(images, atoms, 0.1, 3, rng=0, eta_a=1e38, eta_b=1e-3, max_iter=3)
+    path = tmp_path / "checkpoint.npz"
+    whole = learn_dictionary(images, atoms, 0.1, 3, checkpoint=path, **SETTINGS)
+    stored = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for place in rng.choice(len(stored), 150, replace=False):
+        damaged = bytearray(stored)
+        damaged[place] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        try:
+            again = learn_dictionary(images, atoms, 0.1, 3, checkpoint=path, **SETTINGS)
+        except CheckpointError:
+            refused += 1
+        else:
+            _assert_same(again, whole)
+    assert refused > 100
+
+
+@pytest.mark.parametrize(
+    ("scale", "eta_a", "message"),
+    [
+        (1, 1e38, r"atoms .* after step 0 with images \[\d\]"),
+        (1, 1e25, r"atoms .* after step 0 with images \[\d\]"),
+        (1e15, 1.0, r"atoms .* after step 0 with images \[\d\]"),
+        (1e36, 1.0, r"objective of image \d is not finite at step 0"),
+    ],
+)
+def test_overflow_names_step_and_image(problem, scale, eta_a, message):
+    images, atoms = problem
+    images = images.astype(float) * scale
+    with pytest.raises(FloatingPointError, match=message):
+        learn_dictionary(images, atoms, 0.1, 3, rng=0, eta_a=eta_a, eta_b=1e-3, max_iter=3)
+
+
+def test_progress_is_shown_only_if_asked_for(problem, capfd):
+    images, atoms = problem
+    for progress in (False, True):
+        learn_dictionary(images, atoms, 0.1, 2, progress=progress, **SETTINGS)
+        assert ("2/2" in capfd.readouterr().err) == progress
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu_agrees_with_cpu_and_resumes_to_the_bit(problem, tmp_path):
+    images, atoms = problem
+    path = tmp_path / "checkpoint.npz"
+    cpu, gpu = (
+        learn_dictionary(images, atoms, 0.1, 11, device=device, **SETTINGS)
+        for device in ("cpu", "cuda")
+    )
+    assert np.linalg.norm(gpu.atoms - cpu.atoms) < 1e-3 * np.linalg.norm(cpu.atoms)
+    for n_steps in (5, 11):
+        again = learn_dictionary(
+            images, atoms, 0.1, n_steps, device="cuda", checkpoint=path, **SETTINGS
+        )
+    _assert_same(again, gpu)
 
 
 @pytest.mark.parametrize(
@@ -246,6 +360,12 @@ def test_overflow_names_step_and_image(problem):
         ({"eta_a": 0}, "eta_a"),
         ({"eta_b": np.nan}, "eta_b"),
         ({"held_out": np.ones((9, 9))}, "held_out"),
+        ({"held_out": np.ones((1, 2, 2))}, "atoms must fit"),
+        ({"evaluate_every": 0}, "evaluate_every"),
+        ({"max_iter": 0}, "max_iter"),
+        ({"tol": -1}, "tol"),
+        ({"rho": 0}, "rho"),
+        ({"relax": 2}, "relax"),
         ({"rng": None}, "rng"),
         ({"checkpoint_every": 0}, "checkpoint_every"),
         ({"device": "abacus"}, "device"),

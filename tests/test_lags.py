@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 import lib.lags as lags
+from lib import _stacks
+from lib._checks import check_recordings
 from lib.lags import LagCovariance, lag_vectors
 
 generated = settings(
@@ -76,12 +79,17 @@ def test_any_split_order_and_merge_equal_the_dense_product(problem, plan):
     memory, horizon, gap = geometry[:3]
     past, future = loop_lag_vectors(recordings, memory, horizon, gap)
     parts = [LagCovariance(*geometry) for _ in range(plan.draw(st.integers(1, 3)))]
-    # Small buffers, so that short series meet every seam that long ones do.
-    with (
-        mock.patch.object(lags, "_CHUNK", plan.draw(st.sampled_from([1, 40, 200]))),
-        mock.patch.object(lags, "_COLUMNS", plan.draw(st.sampled_from([8, 16, 32]))),
-        mock.patch.object(lags, "_ROWS", plan.draw(st.sampled_from([1, 3, 256]))),
-    ):
+    # Small stacks and pieces, so that short series meet every seam that long ones do.
+    sizes = {
+        "_BATCH": [1, 200, 1 << 20],
+        "_STACK": [1, 40, 1 << 16],
+        "_PIECE": [1, 8, 64, 1024],
+        "_LENGTHS": [1, 2, 16],
+        "_BLOCK": [1, 2, 5, 16],
+        "_PRODUCT": [1, 1 << 18],
+    }
+    sizes = {name: plan.draw(st.sampled_from(values)) for name, values in sizes.items()}
+    with mock.patch.multiple(_stacks, **sizes):
         order = plan.draw(st.permutations(range(len(recordings))))
         while order:
             size = plan.draw(st.integers(1, len(order)))
@@ -124,8 +132,12 @@ def test_lag_vectors_are_the_loop_of_equation_3(problem):
         ([1_000] * 70, 25, 25, 1, 1),
         ([12] * 600, 5, 4, 3, 2),
         ([12_000], 2, 1, 1, 80),
-        # One window longer than the block that the autocorrelation is summed in.
+        # Windows longer than a block of columns is wide.
         ([700, 311, 400], 150, 140, 20, 1),
+        # More recordings than make a stack, and more lengths than are kept apart.
+        ([432] * 400, 50, 50, 1, 1),
+        ([383] * 400, 31, 1, 1, 2),
+        ([*range(120, 160), 1_500], 10, 20, 4, 2),
     ],
 )
 def test_sizes_that_cross_the_real_buffers(lengths, memory, horizon, gap, channels):
@@ -137,7 +149,32 @@ def test_sizes_that_cross_the_real_buffers(lengths, memory, horizon, gap, channe
     series = [y @ mixing + 3 for y in series]
     wanted = dense_blocks(*lag_vectors(series, memory, horizon, gap))
     covariance = LagCovariance(memory, horizon, gap, channels).update(series)
-    assert_blocks((covariance.past, covariance.cross, covariance.future), wanted)
+    assert_blocks((covariance.past, covariance.cross, covariance.future), wanted, 1e-12)
+
+
+@pytest.mark.parametrize("n_samples", [40, 5000])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_stacks_are_recordings_of_one_length(n_samples, order):
+    rng = np.random.default_rng(13)
+    arrays = [3 + rng.standard_normal((n, n_samples, 2)) for n in (7, 1)]
+    covariance = LagCovariance(5, 6, 2, channels=2).update(good())
+    covariance.update_stacks(np.array(array, order=order) for array in arrays)
+    wanted = LagCovariance(5, 6, 2, channels=2).update([good(), *arrays[0], *arrays[1]])
+    assert_same(covariance, wanted, 1e-11)
+    arrays[1][0, 20, 1] = np.nan
+    with pytest.raises(ValueError, match="x must be finite"):
+        covariance.update_stacks(arrays)
+    assert_same(covariance, wanted, 1e-11)
+
+
+@pytest.mark.parametrize(("n", "length", "channels"), [(1, 50_000, 1), (300, 500, 3)])
+def test_moments_do_not_depend_on_the_number_of_threads(n, length, channels):
+    series = list(np.random.default_rng(14).standard_normal((n, length, channels)))
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(LagCovariance(50, 40, channels=channels).update(series))
+    assert_same(*found, 0)
 
 
 def test_centred_blocks_are_numpys_covariance():
@@ -287,6 +324,16 @@ def test_bad_series_are_named_and_nothing_is_added(x, message):
         fresh.update(x)
     assert fresh.n_windows == 0
     assert_same(fresh.update(far), untouched, 0)
+
+
+def test_checked_recordings_are_checked_again_for_another_use():
+    checked = check_recordings([good(), good(12)], 2, 8)
+    assert check_recordings(checked, 2, 12) is checked
+    assert LagCovariance(3, 4, 2, channels=2).update(checked).n_windows == 28
+    with pytest.raises(ValueError, match=r"x\[1\] must have at least 13 samples, got 12"):
+        LagCovariance(6, 6, 2, channels=2).update(checked)
+    with pytest.raises(ValueError, match=r"x\[0\] must have 1 channels, got 2"):
+        LagCovariance(3, 4, 2).update(checked)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib import _scans, resu
+from lib import _stacks, resu
 from lib.cca import PastFutureCCA
 from lib.resu import (
     L1,
@@ -169,6 +169,19 @@ def test_layer_output_equals_a_plain_loop(memory, channels, extra, center, seed)
     np.testing.assert_array_equal(layer.transform(y), wanted)
 
 
+@pytest.mark.parametrize("n_times", [1, 5, 200, 3000])
+@pytest.mark.parametrize(("n", "product"), [(1, 1 << 18), (70, 1 << 18), (70, 1)])
+def test_stacks_are_filtered_as_numpy_convolves(n, n_times, product):
+    rng = np.random.default_rng(22)
+    stack, filters = rng.standard_normal((n, n_times + 8, 2)), rng.standard_normal((3, 2, 9))
+    with mock.patch.object(_stacks, "_PRODUCT", product):
+        found = _stacks.convolve(stack, filters)
+    for y, z in zip(stack[:: max(n // 3, 1)], found[:: max(n // 3, 1)], strict=True):
+        for i, psi in enumerate(filters):
+            wanted = sum(np.convolve(y[:, c], psi[c], "valid") for c in range(2))
+            np.testing.assert_allclose(z[:, i], wanted, rtol=0, atol=1e-12)
+
+
 def test_layer_learns_what_the_cca_learns():
     for channels in (None, 2):
         series = recordings(3, channels=channels)
@@ -216,7 +229,7 @@ def test_signs_mean_brighter():
 def test_recordings_may_come_one_by_one_and_in_batches():
     series = recordings(7, lengths=(150,) * 30 + (149, 151))
     whole = ReSULayer(10, 10, [L3]).fit(series)
-    with mock.patch.object(_scans, "_BATCH", 700):
+    with mock.patch.object(_stacks, "_BATCH", 700):
         for x in (series, tuple(series), (y for y in series), (y[:, None] for y in series[::-1])):
             found = ReSULayer(10, 10, [L3]).fit(x)
             np.testing.assert_allclose(found.cca_.filters_[:4], whole.cca_.filters_[:4], atol=1e-7)
@@ -458,7 +471,7 @@ class Scans:
 
 def test_memory_does_not_grow_with_the_number_of_recordings():
     peaks = []
-    with mock.patch.object(_scans, "_BATCH", 1 << 14):
+    with mock.patch.object(_stacks, "_BATCH", 1 << 14):
         network().fit(Scans(20))
         for n in (40, 160):
             tracemalloc.start()
