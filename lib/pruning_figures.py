@@ -71,15 +71,19 @@ def kept(counts, curves):
     return figure
 
 
-def reconstructions(image, rows, cutoffs):
-    """An image and its reconstructions by cutoff, a row for each dictionary.
+def reconstructions(image, rows, cutoffs, side=64):
+    """The middle of an image and of its reconstructions by cutoff, a row for each dictionary.
 
     Parameters
     ----------
     image : ndarray (height, width)
     rows : dict of str to list of ndarray (height, width)
     cutoffs : ndarray (n_cutoffs,)
+    side : int
+        Pixels shown.
     """
+    top, left = (max(0, (size - side) // 2) for size in image.shape)
+    middle = np.s_[top : top + side, left : left + side]
     figure, axes = plt.subplots(
         len(rows), len(cutoffs) + 1, figsize=(WIDTH, 1.55 * len(rows)), squeeze=False
     )
@@ -87,7 +91,7 @@ def reconstructions(image, rows, cutoffs):
     for ax_row, (name, pictures) in zip(axes, rows.items(), strict=True):
         titles = ["image", *(f"c = {c:.2g}" for c in cutoffs)]
         for ax, picture, title in zip(ax_row, [image, *pictures], titles, strict=True):
-            ax.imshow(picture, vmin=-limit, vmax=limit)
+            ax.imshow(picture[middle], vmin=-limit, vmax=limit)
             ax.set(xticks=[], yticks=[])
             ax.grid(visible=False)
             ax.set_title(title, fontsize=9)
