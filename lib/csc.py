@@ -350,7 +350,9 @@ def _collect(results, images, k, settings, sparse, progress):
     numbers = {name: np.empty(n) for name in ("objective", "primal", "dual", "rho")}
     numbers |= {"n_iter": np.empty(n, dtype=np.int64), "converged": np.empty(n, dtype=bool)}
     for r in tqdm(results, total=n, unit="image", disable=not progress):
-        penalty = r.coefficients.abs().sum((1, 2), dtype=torch.float64) @ weights
+        # Row by row, which takes no second array of this size.
+        rows = torch.linalg.vector_norm(r.coefficients, 1, dim=2)
+        penalty = rows.sum(1, dtype=torch.float64) @ weights
         fit = (images[r.image] - r.synthesis).double().square().sum() / 2
         numbers["objective"][r.image] = float(fit + settings.lmbda * penalty)
         for name in ("primal", "dual", "rho", "n_iter", "converged"):

@@ -38,23 +38,24 @@ def rectify(z, rectification):
 
 
 def noisy_rectification(z, rectification, noise_std):
-    """Mean and variance over n ~ N(0, 1) of ``rectify(z + noise_std * n, rectification)``.
+    """Mean over n ~ N(0, 1) of ``rectify(z + noise_std * n, rectification)``, and its variance.
 
     With u = z/σ, E max(0, z + σn) = σ (u Φ(u) + φ(u)) and E max(0, z + σn)² = σ² ((u² + 1) Φ(u) +
-    u φ(u)). Both results have the shape of `z`.
+    u φ(u)). The mean has the shape of `z`; the variance is summed over all of it.
     """
-    mean = rectify(z, rectification)
     if rectification is None:
-        return mean, np.full_like(z, noise_std**2)
-    variance = np.where(mean > 0, noise_std**2, 0.0)
+        return z, noise_std**2 * z.size
+    z = z if rectification == "on" else -z
     # Beyond 8 σ the rectifier is one of its two straight pieces.
-    near = np.flatnonzero(np.abs(z) < 8 * noise_std)
-    u = (1 if rectification == "on" else -1) * z.take(near) / noise_std
+    low = z < 8 * noise_std
+    near = np.flatnonzero(low & (z > -8 * noise_std))
+    mean = np.maximum(z, 0.0)
+    u = z.take(near) / noise_std
     above, density = ndtr(u), np.exp(-0.5 * u * u) / np.sqrt(2 * np.pi)
     first = u * above + density
     np.put(mean, near, noise_std * first)
-    np.put(variance, near, noise_std**2 * ((u * u + 1) * above + u * density - first * first))
-    return mean, variance
+    variance = np.sum((u * u + 1) * above + u * density - first * first)
+    return mean, noise_std**2 * (variance + z.size - np.count_nonzero(low))
 
 
 class ReSULayer(TransformerMixin, BaseEstimator):
@@ -400,20 +401,20 @@ class ReSUNetwork(TransformerMixin, BaseEstimator):
         """
         layer = self.layers_[k]
         z = layer._project(self._receive(stack, k))
-        outputs, variances = np.empty(z.shape), []
+        outputs, variances = np.empty(z.shape), np.empty(len(layer.units))
         for i, (_, kind) in enumerate(layer.units):
             trace = z[..., i]
             if self.normalise == "trace":
-                spread = trace.std(axis=1, keepdims=True)
+                rest = trace - trace.mean(axis=1, keepdims=True)
+                spread = np.sqrt(np.einsum("ij,ij->i", rest, rest) / trace.shape[1])[:, None]
                 if (spread <= 1e-9 * max(trace.max(), -trace.min())).any():
                     raise ValueError(
                         "x must vary within each recording that is to be normalised, got a "
                         "constant one: leave it out, or set normalise=None"
                     )
                 trace /= spread
-            outputs[..., i], variance = noisy_rectification(trace, kind, self.noise_std)
-            variances.append(variance.sum())
-        return outputs, np.array(variances)
+            outputs[..., i], variances[i] = noisy_rectification(trace, kind, self.noise_std)
+        return outputs, variances
 
     def _fit_pooling_layer(self, k, x):
         layer, below = self.layers_[k], self.layers_[k - 1]

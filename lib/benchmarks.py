@@ -1,0 +1,319 @@
+"""Speed and memory of ours and of its peers on the same problem, in the same run.
+
+Times are wall times, the best of several repeats. What other programs do at the same time shows
+in them: ratios of one run say more than seconds.
+"""
+
+import json
+import subprocess
+import sys
+import time
+import tracemalloc
+from functools import partial
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from lib import codes, csc, datasets, loggabor, peers
+from lib._checks import check_choice, check_count
+from lib.cca import PastFutureCCA
+from lib.lags import LagCovariance, lag_vectors
+from lib.resu import L1, L3, T4, ReSULayer, ReSUNetwork
+
+OURS = "lib.csc"
+CODERS = {
+    "SPORCO": peers.sporco_coder,
+    "SPORCO, FastSolve": partial(peers.sporco_coder, fast=True),
+    "torch, plain": peers.torch_coder,
+    OURS: peers.our_coder,
+}
+
+
+class Problem(NamedTuple):
+    """An image to code.
+
+    Attributes
+    ----------
+    image : ndarray (height, width) float32
+    atoms : ndarray (K, h, w) float32
+    lmbda : float
+        λ.
+    """
+
+    image: np.ndarray
+    atoms: np.ndarray
+    lmbda: float
+
+
+def best_time(function, repeats=3):
+    """Shortest wall time of several calls, in seconds."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def peak_bytes(function):
+    """Peak of NumPy's allocations during a call."""
+    tracemalloc.start()
+    function()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def use_threads(n):
+    """Let torch and SPORCO's Fourier transforms use n threads."""
+    import sporco.fft
+
+    torch.set_num_threads(n)
+    sporco.fft.pyfftw_threads = n
+
+
+def coding_problem(size=256, lmbda=0.01):
+    """The middle of a contrast-normalised photograph, and the heterogeneous dictionary.
+
+    Parameters
+    ----------
+    size : int
+        Height and width, up to 256 pixels.
+    lmbda : float
+        λ.
+    """
+    size = check_count("size", size, 12)
+    if size > 256:
+        raise ValueError(f"size must be at most 256, got {size}")
+    photograph = datasets.photographs("bundled", size=256, n=1)
+    first = (256 - size) // 2
+    image = codes.contrast_normalise(photograph)[0, first : first + size, first : first + size]
+    atoms = loggabor.heterogeneous_dictionary().atoms.astype(np.float32)
+    return Problem(np.ascontiguousarray(image), atoms, lmbda)
+
+
+def code(name, problem, n_iter):
+    """Coefficients (K, height, width) after n iterations of a coder, one of `CODERS`."""
+    check_choice("name", name, CODERS)
+    if name == OURS:
+        image, atoms, lmbda = problem
+        return csc.sparse_code(image[None], atoms, lmbda, max_iter=n_iter, tol=0).coefficients[0]
+    return next(islice(CODERS[name](*problem), n_iter - 1, None))()
+
+
+def seconds_per_iteration(name, problem, n_iter, repeats=2):
+    """From runs of n and 2 n iterations, so that what is done only once does not count."""
+    once, twice = (
+        best_time(lambda n=n: code(name, problem, n), repeats) for n in (n_iter, 2 * n_iter)
+    )
+    return (twice - once) / n_iter
+
+
+def trace(name, problem, n_iter, every, **settings):
+    """Seconds and objective after every so many iterations; the objective's own time is left out.
+
+    Returns
+    -------
+    iterations, seconds, objective : ndarray (n_iter // every,)
+    """
+    rows, seconds, start = [], 0.0, time.perf_counter()
+    for iteration, maps in enumerate(islice(CODERS[name](*problem, **settings), n_iter), 1):
+        if iteration % every == 0:
+            maps = maps()
+            seconds += time.perf_counter() - start
+            rows.append((iteration, seconds, objective(problem, maps)))
+            start = time.perf_counter()
+    return np.array(rows).T
+
+
+def objective(problem, maps):
+    """Objective of coefficients (K, height, width), in float64, from Fourier transforms."""
+    image, atoms, maps = (
+        torch.as_tensor(array).double() for array in (problem.image, problem.atoms, maps)
+    )
+    spectrum = (torch.fft.rfft2(atoms, s=image.shape) * torch.fft.rfft2(maps)).sum(0)
+    rest = image - torch.fft.irfft2(spectrum, s=image.shape)
+    return float(rest.square().sum() / 2 + problem.lmbda * maps.abs().sum())
+
+
+def seconds_to(traced, target):
+    """Seconds after which the objective of a `trace` comes to stay below a target.
+
+    NaN if it does not.
+    """
+    _, seconds, values = traced
+    above = np.flatnonzero(values > target)
+    first = above[-1] + 1 if len(above) else 0
+    return float(seconds[first]) if first < len(values) else np.nan
+
+
+def peak_memory(name, size, n_iter=3):
+    """Bytes that coding needs at its peak, above what the process held before.
+
+    A process of its own codes a small image first and then one of `size` × `size` pixels.
+    """
+    check_choice("name", name, CODERS)
+    program = (
+        "import json, sys; from lib import benchmarks; "
+        "print(benchmarks.own_peak_memory(*json.loads(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", program, json.dumps([name, size, n_iter])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+def own_peak_memory(name, size, n_iter):
+    """Like `peak_memory`, in the process that calls it, which must be fresh."""
+    problem = coding_problem(size)
+    code(name, coding_problem(32), 2)
+    before = _high_water()
+    code(name, problem, n_iter)
+    return _high_water() - before
+
+
+def _high_water():
+    """Largest resident set of this process so far, in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # On Linux, ru_maxrss starts with the resident set of the process that started this one.
+        (line,) = [row for row in status.read_text().splitlines() if row.startswith("VmHWM:")]
+        return 1024 * int(line.split()[1])
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def floors(problem, repeats=5):
+    """What no implementation of a design can beat on this machine, in seconds per iteration.
+
+    Returns
+    -------
+    dict of str to float
+        ``"transforms"``: a Fourier transform of all maps and one back, the least that the usual
+        design does. ``"products"`` and ``"copy"``: the two matrix products of our design, and
+        the state read once and written once, as fast as this machine multiplies and copies.
+    """
+    (height, width), k = problem.image.shape, len(problem.atoms)
+    maps = torch.zeros(k, height, width)
+    atoms = torch.from_numpy(problem.atoms).flatten(1)
+    flat, taps = maps.view(k, -1), torch.zeros(atoms.shape[1], height * width)
+    other = torch.zeros_like(flat)
+
+    def products():
+        torch.mm(atoms, taps, out=other)
+        torch.mm(atoms.T, flat, out=taps)
+
+    functions = {
+        "transforms": lambda: torch.fft.irfft2(torch.fft.rfft2(maps), s=(height, width)),
+        "products": products,
+        "copy": lambda: other.copy_(flat),
+    }
+    return {name: best_time(function, repeats) for name, function in functions.items()}
+
+
+def lag_seconds(n_samples, memory, rng, repeats=3):
+    """Seconds for second moments, and for a whole analysis, by ours and by its peers.
+
+    Parameters
+    ----------
+    n_samples, memory : int
+        Of the series, and of both lag vectors.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    moments, analyses : dict of str to float
+        Ours first. deeptime's VAMP is left out where deeptime is not installed.
+    """
+    from sklearn.cross_decomposition import CCA
+
+    x = rng.standard_normal(n_samples).cumsum() / 100 + rng.standard_normal(n_samples)
+    pair = lag_vectors(x, memory, memory)
+    sizes = (memory, memory)
+    moments = {
+        "LagCovariance": lambda: LagCovariance(*sizes).update(x).blocks(),
+        "Hankel product": lambda: peers.hankel_product(x, *sizes),
+        "Hankel product, tuned": lambda: peers.tuned_hankel_product(x, *sizes),
+    }
+    analyses = {"PastFutureCCA": lambda: PastFutureCCA(*sizes).fit(x)}
+    if find_spec("deeptime"):
+        from deeptime.decomposition import VAMP
+
+        analyses["deeptime VAMP"] = lambda: VAMP(lagtime=1).fit(pair).fetch_model().singular_values
+    analyses["scikit-learn CCA, rank 2"] = lambda: CCA(2).fit(*pair)
+    return tuple(
+        {name: best_time(function, repeats) for name, function in group.items()}
+        for group in (moments, analyses)
+    )
+
+
+def network_seconds(n_scans, n_samples, rng, repeats=3):
+    """Seconds to learn both layers of the T4 network (memory 50), by ours and by its peers.
+
+    Parameters
+    ----------
+    n_scans, n_samples : int
+        Each scan is a random walk without its mean, plus white noise.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    dict of str to float
+        Ours first. The peers stop at the second layer's moments.
+    """
+    scans = rng.standard_normal((n_scans, n_samples)).cumsum(axis=1)
+    scans += rng.standard_normal(scans.shape) - scans.mean(axis=1, keepdims=True)
+    shifts, gap, memory = (26, 13, 0), 5, 50
+    layers = [
+        ReSULayer(memory, memory, [L3, L1]),
+        ReSULayer(1, 1, [T4], gap=gap, center=False),
+    ]
+    network = ReSUNetwork(layers, [shifts])
+    series, theirs = list(scans), (scans, shifts, gap, memory, rng)
+    functions = {
+        "ReSUNetwork": lambda: network.fit(series),
+        "Hankel matrix": lambda: peers.hankel_network(*theirs),
+        "Hankel, scan by scan": lambda: peers.tuned_hankel_network(*theirs),
+    }
+    return {name: best_time(function, repeats) for name, function in functions.items()}
+
+
+def gpu_throughput(n_images=512, size=64, n_iter=20):
+    """Images per second on a GPU, all at once and one at a time, or None where there is none.
+
+    Returns
+    -------
+    dict of str to float
+        ``"batch"``: ours. ``"one by one"``: the usual design, one image after the other.
+        ``"bandwidth"``: the state of all images copied once an iteration, as fast as it copies.
+    """
+    if not torch.cuda.is_available():
+        return None
+    image, atoms, lmbda = coding_problem(size)
+    images = torch.from_numpy(image).cuda().expand(n_images, -1, -1)
+    d = torch.from_numpy(atoms).cuda()
+    state = torch.zeros(n_images * len(atoms) * size**2, device="cuda")
+    other = torch.empty_like(state)
+
+    def one():
+        return next(islice(peers.torch_coder(images[0], d, lmbda), n_iter - 1, None))
+
+    def measured(function, n):
+        def run():
+            function()
+            torch.cuda.synchronize()
+
+        run()
+        return n / best_time(run)
+
+    settings = {"max_iter": n_iter, "tol": 0, "sparse": True}
+    return {
+        "batch": measured(lambda: csc.sparse_code(images, atoms, lmbda, **settings), n_images),
+        "one by one": measured(one, 1),
+        "bandwidth": measured(lambda: other.copy_(state), n_images / n_iter),
+    }

@@ -1,0 +1,143 @@
+"""What the benchmarks measure ours against: the usual ways, written plainly or tuned.
+
+A coder is a generator that yields, after each iteration, a function that gives its coefficients
+(K, height, width). Its arguments are an image (height, width) and atoms (K, h, w), both float32
+arrays (or, for `torch_coder`, tensors on a GPU), λ, and ρ, which stays as it is if given and is
+balanced from 50 λ + 1 onwards if not.
+"""
+
+from itertools import count
+
+import numpy as np
+import torch
+from scipy.linalg import hankel
+
+from lib import _admm, csc
+from lib.cca import PastFutureCCA
+
+RELAX = 1.8
+
+
+def sporco_coder(image, atoms, lmbda, rho=None, *, fast=False):
+    """SPORCO's ConvBPDN; if `fast` without the objective that it computes each time."""
+    from sporco.admm.cbpdn import ConvBPDN
+
+    options = {"Verbose": False, "MaxMainIter": 1, "RelStopTol": 0.0, "FastSolve": fast}
+    options |= {"rho": rho, "AutoRho": {"Enabled": rho is None}}
+    dictionary = np.ascontiguousarray(atoms.transpose(1, 2, 0))
+    solver = ConvBPDN(dictionary, image, lmbda, ConvBPDN.Options(options), dimK=0)
+    while True:
+        maps = solver.solve()
+        yield lambda maps=maps: torch.from_numpy(maps.squeeze((2, 3)).transpose(2, 0, 1))
+
+
+def torch_coder(image, atoms, lmbda, rho=None):
+    """The same iteration in torch: all maps are transformed and transformed back."""
+    s, fixed = torch.as_tensor(image), rho is not None
+    rho = 50 * lmbda + 1 if rho is None else rho
+    d = torch.fft.rfft2(torch.as_tensor(atoms), s=s.shape)
+    correlation = d.conj() * torch.fft.rfft2(s)
+    power = d.abs().square().sum(0)
+    y = s.new_zeros(len(atoms), *s.shape)
+    u = torch.zeros_like(y)
+    for iteration in count(1):
+        b = correlation + rho * torch.fft.rfft2(y - u)
+        x = (b - d.conj() * ((d * b).sum(0) / (rho + power))) / rho
+        x = torch.fft.irfft2(x, s=s.shape)
+        mixed, before = RELAX * x + (1 - RELAX) * y, y
+        y = torch.nn.functional.softshrink(mixed + u, lmbda / rho)
+        u = u + mixed - y
+        if iteration > 1 and not fixed:
+            primal = (x - y).norm() / torch.maximum(x.norm(), y.norm())
+            factor = float(csc.rho_factor(primal, (y - before).norm() / u.norm(), lmbda))
+            rho, u = rho * factor, u / factor
+        yield lambda y=y: y
+
+
+def our_coder(image, atoms, lmbda, rho=None):
+    """`csc.sparse_code`, one iteration at a time."""
+    bank = _admm.AtomBank(torch.from_numpy(atoms), *image.shape)
+    start = torch.tensor([50 * lmbda + 1 if rho is None else rho], dtype=torch.float64)
+    state = _admm.Iteration(bank, torch.from_numpy(image)[None], lmbda, start, RELAX)
+    for iteration in count(1):
+        residuals = state.step()
+        if iteration > 1 and rho is None:
+            state.rescale(csc.rho_factor(*residuals, lmbda))
+        yield lambda: state.result(0)[0]
+
+
+def hankel_product(x, memory, horizon):
+    """Second moments the usual way: a Hankel matrix, split into past and future, multiplied."""
+    lagged = hankel(x[: memory + horizon], x[memory + horizon - 1 :])
+    return _moments(np.flipud(lagged[:memory]), lagged[memory:])
+
+
+def tuned_hankel_product(x, memory, horizon):
+    """The same from contiguous lag vectors, nothing copied twice: the best that it can do."""
+    n = len(x) - memory - horizon + 1
+    past = np.array([x[memory - 1 - k : memory - 1 - k + n] for k in range(memory)])
+    future = np.array([x[memory + j : memory + j + n] for j in range(horizon)])
+    return _moments(past, future)
+
+
+def hankel_network(scans, shifts, gap, memory, rng, noise_std=0.01):
+    """Second moments of both layers of the T4 network, from one Hankel matrix of all windows.
+
+    As Qin et al. describe it: each filtered trace divided by its standard deviation, noise drawn
+    for each pixel and channel, then L1's rectifier.
+
+    Parameters
+    ----------
+    scans : ndarray (n_scans, n_samples)
+        What one pixel sees in each scan.
+    shifts : sequence of int
+        How many samples before the last pixel each sees the scene.
+    gap, memory : int
+        Samples between past and future of the second layer; of each lag vector of the first.
+    rng : numpy.random.Generator
+    noise_std : float
+
+    Returns
+    -------
+    past, cross, future : ndarray (6, 6)
+        Of L3 and L1 of each pixel.
+    """
+    lagged = np.hstack([hankel(x[: 2 * memory], x[2 * memory - 1 :]) for x in scans])
+    past, future = np.flipud(lagged[:memory]), lagged[memory:]
+    z = _lamina(_moments(past, future)) @ past
+    pooled = _pool(z.reshape(2, len(scans), -1), shifts, rng, noise_std)
+    return _moments(pooled[..., :-gap].reshape(6, -1), pooled[..., gap:].reshape(6, -1))
+
+
+def tuned_hankel_network(scans, shifts, gap, memory, rng, noise_std=0.01):
+    """The same scan by scan, so that no large matrix is ever held or read."""
+    n, moments, pasts = len(scans), 0, []
+    for x in scans:
+        lagged = hankel(x[: 2 * memory], x[2 * memory - 1 :])
+        pasts.append(lagged[memory - 1 :: -1])
+        moments = moments + np.array(_moments(pasts[-1], lagged[memory:])) / n
+    filters, moments = _lamina(moments), 0
+    for past in pasts:
+        pooled = _pool((filters @ past)[:, None], shifts, rng, noise_std)[:, 0]
+        moments = moments + np.array(_moments(pooled[:, :-gap], pooled[:, gap:])) / n
+    return tuple(moments)
+
+
+def _moments(past, future):
+    n = past.shape[1]
+    return past @ past.T / n, future @ past.T / n, future @ future.T / n
+
+
+def _lamina(moments):
+    """Filters (2, memory) of L3 and L1."""
+    return PastFutureCCA(*map(len, moments[::2]), rank=2).fit_covariance(*moments).filters_
+
+
+def _pool(z, shifts, rng, noise_std):
+    """Noisy channels (6, n_scans, n_times) from projections (2, n_scans, n_times)."""
+    z /= z.std(axis=2, keepdims=True)
+    last = z.shape[2] - max(shifts)
+    pooled = np.concatenate([z[:, :, shift : last + shift] for shift in shifts])
+    pooled += noise_std * rng.standard_normal(pooled.shape)
+    np.maximum(pooled[1::2], 0, out=pooled[1::2])
+    return pooled
