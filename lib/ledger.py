@@ -29,7 +29,7 @@ HOLDS = "holds"
 FAILS = "does not hold"
 REPORTED = "reported"
 NOT_AT_SCALE = "not run at paper scale"
-NEEDS_DATA = "needs data that is not public"
+NEEDS_DATA = "needs data"
 NOT_YET = "not yet in the book"
 
 _PAPERS = {"resu": "ReSU", "heterogeneity": "Kernel heterogeneity"}
@@ -49,7 +49,7 @@ class Claim(NamedTuple):
     paper_value : str or None
         The paper's own value.
     needs : str or None
-        Data that cannot be downloaded and without which the claim stays unmeasured.
+        Data that may be missing, and without which the claim stays unmeasured.
     figure : str or None
         Label of the figure that shows it.
     """
@@ -183,7 +183,7 @@ def save(run, *, claims=CLAIMS):
     Raises
     ------
     ValueError
-        A claim of the chapter has not been recorded, unless it needs data that is not public.
+        A claim of the chapter has not been recorded, unless it names what data it needs.
         Nothing is written then.
     """
     own = {key: claim for key, claim in load_claims(claims).items() if claim.chapter == run.chapter}

@@ -132,7 +132,7 @@ def test_default_scale_never_poses_as_paper_scale(book):
     assert judged(book) == {
         "c-one": ("not run at paper scale", "holds"),
         "c-two": ("reported", "reported"),
-        "c-three": ("needs data that is not public", ""),
+        "c-three": ("needs data", ""),
         "c-later": ("not yet in the book", ""),
     }
     measure(book, 1.0, "custom")
@@ -225,7 +225,7 @@ def test_table_shows_values_verdicts_and_links_and_escapes(book):
 
 def test_counts_add_up_to_the_claims(book):
     counts = ledger.verdicts([book / "results"], claims=book / "claims.yml", book=book).counts()
-    assert counts["ReSU"] == {"needs data that is not public": 1, "not run at paper scale": 2}
+    assert counts["ReSU"] == {"needs data": 1, "not run at paper scale": 2}
     assert counts["Kernel heterogeneity"] == {"not yet in the book": 1}
 
 
