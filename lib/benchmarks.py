@@ -21,6 +21,7 @@ import torch
 from lib import codes, csc, datasets, loggabor, peers
 from lib._checks import check_choice, check_count
 from lib.cca import PastFutureCCA
+from lib.dictlearn import learn_dictionary
 from lib.lags import LagCovariance, lag_vectors
 from lib.resu import L1, L3, T4, ReSULayer, ReSUNetwork
 
@@ -128,6 +129,35 @@ def trace(name, problem, n_iter, every, **settings):
             rows.append((iteration, seconds, objective(problem, maps)))
             start = time.perf_counter()
     return np.array(rows).T
+
+
+def learning_seconds(problem, max_iter, n_steps=2):
+    """Seconds for a step of online dictionary learning from one image, by ours and by SPORCO.
+
+    Parameters
+    ----------
+    problem : Problem
+    max_iter : int
+        Iterations of the coder in each step, with a fixed ρ of 10, as in Ladret et al.'s code.
+    n_steps : int
+        The shortest of so many steps counts, after one that does not.
+
+    Returns
+    -------
+    dict of str to float
+    """
+    image, atoms, lmbda = problem
+    ends = []
+
+    def ours(n):
+        learn_dictionary(image[None], atoms, lmbda, n, rng=0, max_iter=max_iter, tol=0)
+
+    theirs = peers.sporco_learner(image, atoms, lmbda, max_iter)
+    for _ in range(n_steps + 1):
+        next(theirs)
+        ends.append(time.perf_counter())
+    once, more = (best_time(partial(ours, n), 2) for n in (1, 1 + n_steps))
+    return {OURS: (more - once) / n_steps, "SPORCO": min(np.diff(ends))}
 
 
 def objective(problem, maps):

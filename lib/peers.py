@@ -31,6 +31,30 @@ def sporco_coder(image, atoms, lmbda, rho=None, *, fast=False):
         yield lambda maps=maps: torch.from_numpy(maps.squeeze((2, 3)).transpose(2, 0, 1))
 
 
+def sporco_learner(image, atoms, lmbda, max_iter, rho=10.0):
+    """Atoms (K, h, w) after each step of SPORCO's OnlineConvBPDNDictLearn, with step 100/(1000+t).
+
+    Parameters
+    ----------
+    image : ndarray (height, width) float32
+    atoms : ndarray (K, h, w) float32
+    lmbda, rho : float
+        ρ stays fixed.
+    max_iter : int
+        Iterations of the coder, all of which are made.
+    """
+    from sporco.dictlrn.onlinecdl import OnlineConvBPDNDictLearn
+
+    coder = {"rho": rho, "AutoRho": {"Enabled": False}, "RelStopTol": 0.0, "RelaxParam": RELAX}
+    coder |= {"MaxMainIter": max_iter, "DataType": np.float32}
+    options = {"ZeroMean": False, "eta_a": 100, "eta_b": 1000, "CBPDN": coder}
+    options = OnlineConvBPDNDictLearn.Options(options)
+    learner = OnlineConvBPDNDictLearn(np.moveaxis(atoms, 0, 2), lmbda, options)
+    while True:
+        learner.solve(image, dimK=0)
+        yield np.moveaxis(learner.getdict().squeeze(), 2, 0)
+
+
 def torch_coder(image, atoms, lmbda, rho=None):
     """The same iteration in torch: all maps are transformed and transformed back."""
     s, fixed = torch.as_tensor(image), rho is not None

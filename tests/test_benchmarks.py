@@ -1,5 +1,7 @@
 """Benchmarks: peers that do the same, and measures that measure what they say."""
 
+from itertools import islice
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from sporco.admm.cbpdn import ConvBPDN
 
 from lib import benchmarks, csc, peers
 from lib.cca import PastFutureCCA
+from lib.dictlearn import learn_dictionary
 from lib.lags import LagCovariance
 from lib.resu import L1, L3, T4, ReSULayer, ReSUNetwork
 
@@ -88,6 +91,17 @@ def test_hankel_products_are_the_same_moments(product):
     ours = LagCovariance(6, 4).update(x).blocks(center=False)
     for theirs, block in zip(product(x, 6, 4), ours, strict=True):
         np.testing.assert_allclose(theirs, block, atol=1e-12)
+
+
+def test_both_learners_take_the_same_steps(problem):
+    image, atoms, lmbda = problem
+    learned = learn_dictionary(image[None], atoms, lmbda, 3, rng=0, max_iter=8, tol=0)
+    steps = islice(peers.sporco_learner(image, atoms, lmbda, 8), 3)
+    *_, theirs = steps
+    assert np.linalg.norm(theirs - learned.atoms) < 1e-4 * np.linalg.norm(theirs)
+    start = atoms / np.linalg.norm(atoms, axis=(1, 2), keepdims=True)
+    assert np.linalg.norm(theirs - start) > 1e-3 * np.linalg.norm(start)
+    assert set(benchmarks.learning_seconds(problem, 2, 1)) == {benchmarks.OURS, "SPORCO"}
 
 
 @pytest.mark.parametrize("network", [peers.hankel_network, peers.tuned_hankel_network])
