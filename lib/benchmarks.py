@@ -157,7 +157,7 @@ def learning_seconds(problem, max_iter, n_steps=2):
         next(theirs)
         ends.append(time.perf_counter())
     once, more = (best_time(partial(ours, n), 2) for n in (1, 1 + n_steps))
-    return {OURS: (more - once) / n_steps, "SPORCO": min(np.diff(ends))}
+    return {OURS: (more - once) / n_steps, "SPORCO": float(min(np.diff(ends)))}
 
 
 def objective(problem, maps):
