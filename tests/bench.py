@@ -35,7 +35,7 @@ def main():
     print(f"peak memory of PastFutureCCA.fit: {peak:.2f} times the series")
     problem = benchmarks.coding_problem()
     names = list(reversed(benchmarks.CODERS))
-    seconds = {name: benchmarks.seconds_per_iteration(name, problem, 6) for name in names}
+    seconds = benchmarks.seconds_per_iteration(problem, 6, names=names)
     report("an iteration of sparse coding, 256 x 256, 144 atoms", seconds)
     report("a step of learning, 20 iterations", benchmarks.learning_seconds(problem, 20))
     memory = {name: benchmarks.peak_memory(name, 256) / 1e6 for name in names}

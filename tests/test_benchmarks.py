@@ -57,7 +57,7 @@ def test_seconds_leave_out_what_is_done_once(problem, monkeypatch):
 
     monkeypatch.setattr(benchmarks, "code", code)
     monkeypatch.setattr(benchmarks.time, "perf_counter", lambda: now[0])
-    assert benchmarks.seconds_per_iteration("SPORCO", problem, 3) == 2
+    assert benchmarks.seconds_per_iteration(problem, 3, 2, ["SPORCO"]) == {"SPORCO": 2}
 
 
 def test_seconds_to_an_objective_count_from_where_it_stays_below():
