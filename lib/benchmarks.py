@@ -106,20 +106,23 @@ def code(name, problem, n_iter):
     return next(islice(CODERS[name](*problem), n_iter - 1, None))()
 
 
-def seconds_per_iteration(problem, n_iter, repeats=4, names=tuple(CODERS)):
+def seconds_per_iteration(problem, n_iter, repeats=3, names=tuple(CODERS)):
     """Of coders that take turns, so that what else the machine does meets them all.
 
-    From the shortest runs of n and of 2 n iterations: what is done only once does not count.
+    For each turn the median of n iterations, which follow one that is not counted; the shortest
+    of these medians.
 
     Returns
     -------
     dict of str to float
     """
-    shortest = {(name, n): np.inf for name in names for n in (n_iter, 2 * n_iter)}
+    medians = {name: [] for name in names}
     for _ in range(repeats):
-        for (name, n), least in shortest.items():
-            shortest[name, n] = min(least, best_time(partial(code, name, problem, n), 1))
-    return {name: (shortest[name, 2 * n_iter] - shortest[name, n_iter]) / n_iter for name in names}
+        for name in names:
+            steps = islice(CODERS[name](*problem), n_iter + 1)
+            ends = [time.perf_counter() for _ in steps]
+            medians[name].append(float(np.median(np.diff(ends))))
+    return {name: min(values) for name, values in medians.items()}
 
 
 def trace(name, problem, n_iter, every, **settings):
