@@ -163,7 +163,8 @@ def rerun(chapter, preset, overrides, folder):
             values | {"preset": preset} if takes_preset else {},
             cwd=(BOOK / chapter).parent,
             progress_bar=sys.stderr.isatty(),
-            execution_timeout=_CELL_TIMEOUT_S,
+            # A cell may take a night at paper scale.
+            execution_timeout=None,
         )
     for cell in notebook.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
