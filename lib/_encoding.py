@@ -1,0 +1,206 @@
+"""Labelled images to sparse codes, and codes to what a network reads."""
+
+import hashlib
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+from lib import codes, csc
+from lib._checks import check_array, check_choice, check_count, check_number
+from lib.code_store import CodeStore
+
+SIZES = {"text": 128, "code": 64}
+# How the released code calls the coder; of the text, the coder's own defaults.
+CODER = {"text": {}, "code": {"max_iter": 250, "tol": 0.1}}
+L1_WEIGHT = {"text": 1.0, "code": 0.5}
+
+
+def prepare(images, protocol, size=None):
+    """Labelled images as a protocol codes them: scaled up bilinearly, contrast-normalised.
+
+    Parameters
+    ----------
+    images : ndarray (n, height, width)
+        Grey.
+    protocol : {"code", "text"}
+    size : int, optional
+        Side in pixels; 64 ("code") or 128 ("text") if not given.
+
+    Returns
+    -------
+    ndarray (n, size, size) float32
+    """
+    check_choice("protocol", protocol, SIZES)
+    images = check_array("images", images, (None, None, None)).astype(np.float32)
+    size = SIZES[protocol] if size is None else check_count("size", size, 8)
+    scaled = interpolate(torch.from_numpy(images)[:, None], (size, size), mode="bilinear")
+    return codes.contrast_normalise(scaled[:, 0].numpy())
+
+
+def encode(images, atoms, protocol, store, *, size=None, chunk=256, device=None, **settings):
+    """Sparse codes of labelled images, from the store where they are there already.
+
+    Parameters
+    ----------
+    images : ndarray (n, height, width)
+        Grey, not prepared.
+    atoms : ndarray (K, h, w)
+    protocol : {"code", "text"}
+    store : str or Path
+        Folder of the codes, as in `code_store.CodeStore`.
+    size, chunk : int, optional
+        Side to scale to, and images in a file.
+    device : str, optional
+        Where to code.
+    **settings
+        Numbers that replace the protocol's for `csc.sparse_code`: `lmbda`, `max_iter`, `tol`.
+
+    Returns
+    -------
+    code_store.CodeStore
+        Filled: ``load()`` reads the codes.
+    """
+    check_choice("protocol", protocol, SIZES)
+    images = check_array("images", images, (None, None, None)).astype(np.float32)
+    atoms = check_array("atoms", atoms, (None, None, None)).astype(np.float32)
+    settings = {"lmbda": codes.PROTOCOLS[protocol].lmbda} | CODER[protocol] | settings
+    size = SIZES[protocol] if size is None else check_count("size", size, 8)
+    weight = L1_WEIGHT[protocol]
+    about = {
+        "coder": csc.VERSION,
+        "protocol": protocol,
+        "weight": weight,
+        "atoms": digest(atoms),
+        "images": digest(images),
+        **settings,
+    }
+    kept = CodeStore(store, about, len(images), (len(atoms), size, size), chunk)
+
+    def make(rows):
+        ready = prepare(images[rows], protocol, size)
+        weights = np.full(len(atoms), weight)
+        code = csc.sparse_code(
+            ready, atoms, weights=weights, sparse=True, device=device, **settings
+        )
+        return code.coefficients
+
+    kept.fill(make)
+    return kept
+
+
+def inputs(batch, protocol, cutoff=0.0, size=32):
+    """What the network reads of dense codes: pruned, and under "code" resized and normalised.
+
+    Values are rounded to half precision, in which whole data sets of them are kept.
+
+    Parameters
+    ----------
+    batch : Tensor (n, K, height, width)
+    protocol : {"code", "text"}
+        ``"text"``: magnitudes below c become zero. ``"code"``: codes are resized bilinearly with
+        antialiasing, normalised to (x − 0.5)/0.225, and then magnitudes below c times the largest
+        value of the image become zero, which no longer are the zeros of the code.
+    cutoff : float
+        c >= 0.
+    size : int
+        Side under "code".
+
+    Returns
+    -------
+    Tensor (n, K, height, width) or (n, K, size, size)
+    """
+    check_choice("protocol", protocol, SIZES)
+    cutoff = check_number("cutoff", cutoff, 0)
+    if protocol == "text":
+        return _half(torch.where(batch.abs() >= cutoff, batch, 0))
+    side = check_count("size", size)
+    x = interpolate(batch, (side, side), mode="bilinear", antialias=True)
+    x = (x - 0.5) / 0.225
+    return _half(torch.where(x.abs() >= cutoff * x.amax((1, 2, 3), keepdim=True), x, 0))
+
+
+def grey_inputs(images, protocol, size=None):
+    """What the network reads of grey pixels: what the coder would get, one channel.
+
+    Parameters
+    ----------
+    images : ndarray (n, height, width)
+        Grey, not prepared.
+    protocol : {"code", "text"}
+    size : int, optional
+        Side in pixels; 32 ("code") or 128 ("text") if not given.
+
+    Returns
+    -------
+    Tensor (n, 1, size, size)
+    """
+    size = size or {"text": SIZES["text"], "code": 32}[protocol]
+    ready = prepare(images, protocol, size)
+    return torch.from_numpy(ready)[:, None]
+
+
+def kept_values(codes, protocol, cutoff=0.0, size=32, n=200):
+    """How many values a network reads that differ from what it reads where the code is zero.
+
+    Parameters
+    ----------
+    codes : code_store.SparseCodes
+    protocol, cutoff, size
+        As in `inputs`.
+    n : int
+        Number of images to look at, the first ones.
+
+    Returns
+    -------
+    float
+        Mean over images.
+    """
+    rows = np.arange(min(check_count("n", n), len(codes)))
+    total = 0
+    for some in np.array_split(rows, -(-len(rows) // 25)):
+        dense = codes.dense(some)
+        # A code of zeros beside its image's largest value is read as the image's own zeros are.
+        empty = torch.zeros_like(dense[:, :1])
+        x = inputs(torch.cat([dense, empty], 1), protocol, cutoff, size)
+        total += int((x[:, :-1] != x[:, -1:]).sum())
+    return total / len(rows)
+
+
+def _half(x):
+    return x.half().to(x.dtype)
+
+
+class Inputs:
+    """Inputs of a network: a tensor, or sparse codes and how they are read."""
+
+    def __init__(self, tensor, sparse=None, reading=None):
+        self.tensor, self.sparse, self.reading = tensor, sparse, reading
+
+    @classmethod
+    def of(cls, x, reading, device, memory):
+        """Inputs from what `train` was given, and the bytes of memory that are left."""
+        if isinstance(x, torch.Tensor):
+            return cls(x), memory
+        streamed = cls(None, x, reading)
+        first = streamed.batch(torch.arange(1), device)
+        size = 2 * first.numel() * len(x)
+        if size > memory:
+            return streamed, memory
+        tensor = torch.empty((len(x), *first.shape[1:]), dtype=torch.float16, device=device)
+        for rows in torch.arange(len(x)).split(256):
+            tensor[rows] = streamed.batch(rows, device).half()
+        return cls(tensor), memory - size
+
+    def batch(self, rows, device):
+        if self.tensor is not None:
+            some = self.tensor[rows.to(self.tensor.device)].to(device, torch.float32)
+        else:
+            some = inputs(self.sparse.dense(rows.numpy(), device), **self.reading)
+        return some.contiguous(memory_format=torch.channels_last)
+
+
+def digest(array):
+    """Hash of an array's shape and bytes."""
+    array = np.ascontiguousarray(array)
+    return hashlib.sha256(repr(array.shape).encode() + array.tobytes()).hexdigest()[:32]

@@ -1,0 +1,207 @@
+"""What trained cells say: Table 1 of Ladret et al. beside ours, and what pruning does to inputs."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import binomtest, t
+
+from lib import classify
+from lib._checks import check_count
+from lib.cells import GREY
+
+# Ladret et al., Table 1: top-1 accuracy in % without pruning, at c = 0.25 and at c = 0.5, and its
+# standard deviation over four seeds.
+CUTOFFS = (0.0, 0.25, 0.5)
+TABLE_1 = {
+    "hom_before": ((70.65, 0.30), (69.70, 0.26), (67.83, 0.47)),
+    "hom_after": ((67.31, 0.20), (66.24, 0.01), (67.40, 0.12)),
+    "het_before": ((75.08, 0.10), (71.81, 0.41), (65.20, 0.40)),
+    "het_after": ((79.20, 0.11), (78.98, 0.00), (79.26, 0.02)),
+}
+
+
+class Accuracy(NamedTuple):
+    """Accuracy in % over seeds, and its 95 % interval.
+
+    Attributes
+    ----------
+    best, final : float
+        Mean over seeds of the best epoch, which is what the released code prints, and of the last.
+    low, high : float
+        Interval of `best`: Student's t over seeds; of one seed alone, Wilson's for the number of
+        test images.
+    n_seeds : int
+    """
+
+    best: float
+    final: float
+    low: float
+    high: float
+    n_seeds: int
+
+
+def accuracy(results):
+    """Accuracy of one scheme and pruning, in %, over seeds.
+
+    Parameters
+    ----------
+    results : sequence of dict
+        From `Experiment.run`, one of each seed.
+
+    Returns
+    -------
+    Accuracy
+
+    Raises
+    ------
+    ValueError
+        There is no result.
+    """
+    if not results:
+        raise ValueError("results must hold one result at least, got none")
+    histories = [100 * np.array(result["history"]["test_accuracy"]) for result in results]
+    best = np.array([history.max() for history in histories])
+    n, mean = len(best), float(best.mean())
+    if n > 1:
+        half = float(t.ppf(0.975, n - 1) * best.std(ddof=1) / np.sqrt(n))
+        low, high = mean - half, mean + half
+    else:
+        size = len(results[0]["predictions"])
+        interval = binomtest(round(mean / 100 * size), size).proportion_ci(method="wilson")
+        low, high = 100 * interval.low, 100 * interval.high
+    return Accuracy(mean, float(np.mean([h[-1] for h in histories])), low, high, n)
+
+
+def by_condition(results):
+    """Results of `Experiment.run` by protocol, scheme and pruning: a list over seeds each.
+
+    Parameters
+    ----------
+    results : dict of Cell to dict
+
+    Returns
+    -------
+    dict of (str, str, float) to list of dict
+    """
+    groups = {}
+    for cell, result in results.items():
+        groups.setdefault(cell[:3], []).append(result)
+    return groups
+
+
+def lines(accuracies):
+    """Table 1 and ours as text, a line for each scheme and pruning.
+
+    Parameters
+    ----------
+    accuracies : dict of (str, float) to Accuracy
+
+    Returns
+    -------
+    list of str
+    """
+    found = []
+    for (name, c), a in accuracies.items():
+        line = f"{name}, c = {c:g}: {a.best:.1f} [{a.low:.1f}, {a.high:.1f}] %, "
+        line += f"last epoch {a.final:.1f} %"
+        if name in TABLE_1 and c in CUTOFFS:
+            mean, std = TABLE_1[name][CUTOFFS.index(c)]
+            line += f"; paper {mean:.2f} ± {std:.2f}, difference {a.best - mean:+.1f}"
+        found.append(line)
+    return found
+
+
+def table_claims(accuracies, test_size):
+    """Values for the claims on Table 1, of those whose cells are there.
+
+    Parameters
+    ----------
+    accuracies : dict of (str, float) to Accuracy
+        By scheme and pruning, of one protocol.
+    test_size : int
+        Number of test images.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        By claim. Differences and losses are in percentage points.
+    """
+    found = {}
+    plain = {name: accuracies.get((name, 0.0)) for name in (*TABLE_1, GREY)}
+    if all(plain[name] for name in TABLE_1):
+        values = {}
+        for name in TABLE_1:
+            values |= {name: plain[name].best}
+            values |= {f"{name}_low": plain[name].low, f"{name}_high": plain[name].high}
+        found["cls-order"] = values
+    pairs = {
+        (name, c): paper[0]
+        for name, row in TABLE_1.items()
+        for c, paper in zip(CUTOFFS, row, strict=True)
+    }
+    differences = [
+        accuracies[key].best - paper for key, paper in pairs.items() if key in accuracies
+    ]
+    if differences:
+        largest = max(differences, key=abs)
+        found["cls-table"] = {"largest_difference": abs(largest), "n_cells": len(differences)}
+        found["cls-table"] |= {"mean_difference": float(np.mean(differences))}
+    if all((name, c) in accuracies for name in TABLE_1 for c in (0.0, 0.5)):
+        found["cls-robust"] = {
+            name: plain[name].best - accuracies[name, 0.5].best for name in TABLE_1
+        }
+    if plain[GREY]:
+        grey = plain[GREY]
+        found["cls-raw"] = {"grey": grey.best, "grey_low": grey.low, "grey_high": grey.high}
+        found["cls-raw"] |= {name: a.best for name, a in plain.items() if a and name != GREY}
+    sizes = {"n_test": test_size}
+    return {claim: values | sizes for claim, values in found.items()}
+
+
+def pruned_share(codes, protocol, cutoff, size, n=100):
+    """How much a pruning threshold changes of what the network reads.
+
+    Under "code", codes are normalised before they are pruned: a threshold that is a share of the
+    largest value does nothing if no value is above zero then.
+
+    Parameters
+    ----------
+    codes : code_store.SparseCodes
+    protocol, cutoff, size
+        As in `classify.inputs`.
+    n : int
+        Number of images to look at, the first ones.
+
+    Returns
+    -------
+    changed, values : float
+        Share of images of which pruning changes anything, and share of all values that it changes.
+    """
+    rows = np.arange(min(check_count("n", n), len(codes)))
+    changed = []
+    for some in np.array_split(rows, -(-len(rows) // 25)):
+        dense = codes.dense(some)
+        before, after = (classify.inputs(dense, protocol, c, size) for c in (0.0, cutoff))
+        changed.append((before != after).float().mean((1, 2, 3)))
+    changed = np.concatenate(changed)
+    return float((changed > 0).mean()), float(changed.mean())
+
+
+def confusion(results, n_classes):
+    """Share of the images of a class (row) that are put into a class (column), over seeds.
+
+    Parameters
+    ----------
+    results : sequence of dict
+        From `Experiment.run`.
+    n_classes : int
+
+    Returns
+    -------
+    ndarray (n_classes, n_classes)
+        Rows of classes that no test image has are zero.
+    """
+    counts = np.zeros((check_count("n_classes", n_classes), n_classes))
+    for result in results:
+        np.add.at(counts, (result["truth"], result["predictions"]), 1)
+    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

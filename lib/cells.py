@@ -1,0 +1,239 @@
+"""Cells of Table 1 of Ladret et al.: one dictionary, one pruning, one seed each, kept on disk.
+
+A cell that was trained is a file of numbers, from which figures and tables are made; one that was
+killed goes on after its last epoch. Dictionaries are coded once, whatever the number of cells.
+"""
+
+import dataclasses
+import json
+import time
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from torch import nn
+
+from lib import classify
+from lib._checks import check_choice, check_count, check_number
+from lib._encoding import digest
+from lib._labelled import LabelledImages
+from lib.ledger import write_bytes
+
+GREY = "grey"
+
+
+class Cell(NamedTuple):
+    """What one network is trained on."""
+
+    protocol: str
+    scheme: str
+    cutoff: float
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What all cells share.
+
+    Attributes
+    ----------
+    train, test : datasets.LabelledImages
+    dictionaries : dict of str to ndarray (K, h, w)
+        Atoms by scheme. The scheme "grey" needs none.
+    folder : Path
+        Where codes, checkpoints and cells are kept.
+    size, input_size : int
+        Side of the coded image, the protocol's if 0, and of what the network reads under "code".
+    epochs, batch : int
+    precision, device : str
+        See `classify.train`.
+    chunk : int
+        Images coded at a time.
+    """
+
+    train: LabelledImages
+    test: LabelledImages
+    dictionaries: dict
+    folder: Path
+    size: int = 0
+    input_size: int = 32
+    epochs: int = 100
+    batch: int = 800
+    precision: str = "float32"
+    device: str = "cpu"
+    chunk: int = 250
+
+    def __post_init__(self):
+        check_count("size", self.size, 0)
+        for name in ("input_size", "epochs", "batch", "chunk"):
+            check_count(name, getattr(self, name))
+        if self.train.classes != self.test.classes:
+            raise ValueError(
+                f"test must have the classes of train, {self.train.classes}, "
+                f"got {self.test.classes}"
+            )
+
+    @cached_property
+    def _data(self):
+        parts = (self.train, self.test)
+        return [digest(array) for part in parts for array in (part.images, part.labels)]
+
+    def codes(self, scheme, protocol):
+        """Codes of the training and of the test images: the store's, or made and stored.
+
+        Parameters
+        ----------
+        scheme : str
+        protocol : {"code", "text"}
+
+        Returns
+        -------
+        list of code_store.SparseCodes
+        """
+        return [store.load() for store in self._stores(scheme, protocol)]
+
+    def bytes_per_image(self, scheme, protocol):
+        """Bytes on disk per image, of all images of a scheme's codes; made if need be."""
+        stores = self._stores(scheme, protocol)
+        return sum(s.bytes_per_image() * s.n for s in stores) / sum(s.n for s in stores)
+
+    def _stores(self, scheme, protocol):
+        check_choice("scheme", scheme, self.dictionaries)
+        check_choice("protocol", protocol, classify.RECIPES)
+        atoms = self.dictionaries[scheme]
+        settings = {"size": self.size or None, "chunk": self.chunk, "device": self.device}
+        store = self.folder / "codes"
+        return [
+            classify.encode(part.images, atoms, protocol, store, **settings)
+            for part in (self.train, self.test)
+        ]
+
+    def path(self, cell):
+        """File of a cell."""
+        name = f"{cell.scheme}-{cell.protocol}-c{cell.cutoff:g}-s{cell.seed}.json"
+        return self.folder / "cells" / name
+
+    def about(self, cell):
+        """All that a cell's result depends on beside the library."""
+        names = ("size", "input_size", "epochs", "batch", "precision")
+        settings = {name: getattr(self, name) for name in names}
+        atoms = self.dictionaries.get(cell.scheme)
+        return {
+            **cell._asdict(),
+            **settings,
+            "data": self._data,
+            "atoms": None if atoms is None else digest(np.asarray(atoms, dtype=np.float32)),
+        }
+
+    def read(self, cell):
+        """A cell's result, or None if there is none of these settings."""
+        try:
+            result = json.loads(self.path(cell).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        fits = isinstance(result, dict) and result.get("about") == self.about(cell)
+        return result if fits else None
+
+    def run(self, cell, progress=False):
+        """Result of a cell: what is kept, or a network trained now.
+
+        Parameters
+        ----------
+        cell : Cell
+        progress : bool
+            Show a progress bar.
+
+        Returns
+        -------
+        dict
+            ``history`` (lists over epochs, see `classify.Training`), ``predictions`` (a class for
+            each test image), ``truth``, ``kept`` (see `classify.kept_values`; of grey pixels,
+            their number), ``reads`` (norm of the first layer's weights per channel),
+            ``seconds``, ``about``.
+
+        Raises
+        ------
+        ValueError
+            The cell is none of this experiment.
+        """
+        check_choice("scheme", cell.scheme, [*self.dictionaries, GREY])
+        check_choice("protocol", cell.protocol, classify.RECIPES)
+        check_number("cutoff", cell.cutoff, 0)
+        check_count("seed", cell.seed, 0)
+        if cell.scheme == GREY and cell.cutoff:
+            raise ValueError(f"cutoff must be 0 for grey pixels, got {cell.cutoff}")
+        if (done := self.read(cell)) is not None:
+            return done
+        start = time.perf_counter()
+        x, kept = self._inputs(cell)
+        about = self.about(cell)
+        path = self.path(cell)
+        checkpoint = self.folder / "checkpoints" / f"{_hash(about)}.pt"
+        trained = classify.train(
+            x[0],
+            self.train.labels,
+            x[1],
+            self.test.labels,
+            len(self.train.classes),
+            cell.protocol,
+            cutoff=cell.cutoff,
+            size=self.input_size,
+            epochs=self.epochs,
+            seed=cell.seed,
+            batch=self.batch,
+            precision=self.precision,
+            device=self.device,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+        first = next(m for m in trained.model.modules() if isinstance(m, nn.Conv2d))
+        result = {
+            "about": about,
+            "history": {name: values.tolist() for name, values in trained.history.items()},
+            "predictions": trained.predictions.tolist(),
+            "truth": self.test.labels.tolist(),
+            "kept": kept,
+            "reads": first.weight.detach().pow(2).sum((0, 2, 3)).sqrt().tolist(),
+            "seconds": time.perf_counter() - start,
+        }
+        write_bytes(path, json.dumps(result).encode())
+        checkpoint.unlink(missing_ok=True)
+        return result
+
+    def _inputs(self, cell):
+        if cell.scheme == GREY:
+            size = self.input_size if cell.protocol == "code" else self.size
+            x = [
+                classify.grey_inputs(part.images, cell.protocol, size)
+                for part in (self.train, self.test)
+            ]
+            return x, float(x[0].shape[-1] ** 2)
+        x = self.codes(cell.scheme, cell.protocol)
+        return x, classify.kept_values(x[1], cell.protocol, cell.cutoff, self.input_size)
+
+
+def grid(protocols, schemes, cutoffs, seeds):
+    """Cells in the order in which they are worth running: seeds last, prunings before them.
+
+    Parameters
+    ----------
+    protocols : sequence of str
+    schemes : sequence of str
+    cutoffs : sequence of float
+    seeds : sequence of int
+
+    Returns
+    -------
+    list of Cell
+        Grey pixels are not pruned.
+    """
+    order = product(seeds, protocols, cutoffs, schemes)
+    cells = [Cell(protocol, name, cutoff, seed) for seed, protocol, cutoff, name in order]
+    return [cell for cell in cells if cell.scheme != GREY or cell.cutoff == 0]
+
+
+def _hash(about):
+    text = json.dumps(about, sort_keys=True).encode()
+    return digest(np.frombuffer(text, dtype=np.uint8))

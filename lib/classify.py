@@ -1,0 +1,337 @@
+"""Classes from sparse codes: encode labelled images, train a ResNet-18 on the codes, evaluate it.
+
+Ladret et al., Table 1, under the protocol of the text and that of the released code.
+"""
+
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from lib import csc
+from lib._checks import check_choice, check_count, check_number
+from lib._encoding import Inputs, digest, encode, grey_inputs, inputs, kept_values, prepare
+from lib._networks import RECIPES, Recipe, resnet18
+from lib.ledger import write_bytes
+
+__all__ = [
+    "RECIPES",
+    "Recipe",
+    "encode",
+    "evaluate",
+    "grey_inputs",
+    "inputs",
+    "kept_values",
+    "prepare",
+    "resnet18",
+    "train",
+]
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+HISTORY = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+
+
+class Training(NamedTuple):
+    """A trained network, and how it got there.
+
+    Attributes
+    ----------
+    model : torch.nn.Module
+        After the last epoch.
+    history : dict of ndarray (epochs,)
+        ``train_loss`` and ``train_accuracy`` while the epoch ran, ``test_loss`` and
+        ``test_accuracy`` after it.
+    predictions : ndarray (n_test,) int64
+        Class that each test image is put into, after the last epoch.
+    """
+
+    model: torch.nn.Module
+    history: dict
+    predictions: np.ndarray
+
+
+class Evaluation(NamedTuple):
+    """How a network does on images.
+
+    Attributes
+    ----------
+    loss, accuracy : float
+        Mean cross-entropy in nats, and the fraction of images with the right class.
+    predictions : ndarray (n,) int64
+        Class that each image is put into.
+    """
+
+    loss: float
+    accuracy: float
+    predictions: np.ndarray
+
+
+def train(
+    x,
+    labels,
+    test_x,
+    test_labels,
+    n_classes,
+    protocol="code",
+    *,
+    cutoff=0.0,
+    size=32,
+    epochs=100,
+    seed=42,
+    batch=None,
+    device="cpu",
+    precision="float32",
+    memory=4e9,
+    checkpoint=None,
+    progress=False,
+    **changes,
+):
+    """Train a ResNet-18.
+
+    Random numbers are drawn anew for each epoch from seed and epoch, so that training that goes
+    on from a checkpoint draws what it would have drawn without the stop.
+
+    Parameters
+    ----------
+    x, test_x : Tensor (n, channels, height, width) or code_store.SparseCodes
+        Inputs as they are, or sparse codes of which `inputs` makes the inputs.
+    labels, test_labels : ndarray (n,)
+        Integers from 0 to n_classes - 1.
+    n_classes : int
+    protocol : {"code", "text"}
+        Network and `RECIPES`.
+    cutoff : float
+    size : int
+        How sparse codes are read: see `inputs`.
+    epochs, seed : int
+    batch : int, optional
+        The recipe's if not given. Images left over at the end of an epoch are left out.
+    device : str
+    precision : {"float32", "bfloat16", "float16"}
+        Of products and convolutions; weights stay in single precision.
+    memory : float
+        Bytes for inputs made from sparse codes. If they fit in half precision, they are made
+        once, on the device; else batch by batch, with the same values.
+    checkpoint : Path, optional
+        File that holds the state after each epoch, from which training goes on. It knows its
+        images, labels and settings.
+    progress : bool
+        Show a progress bar.
+    **changes
+        Fields of the recipe to replace.
+
+    Returns
+    -------
+    Training
+
+    Raises
+    ------
+    ValueError
+        Labels, images or settings do not fit each other, or not those of the checkpoint.
+    """
+    check_choice("protocol", protocol, RECIPES)
+    recipe = _recipe(protocol, batch, changes)
+    epochs, seed = check_count("epochs", epochs), check_count("seed", seed, 0)
+    device = csc.check_device(device)
+    check_choice("precision", precision, PRECISIONS)
+    cutoff, size = check_number("cutoff", cutoff, 0), check_count("size", size)
+    labels = _check_data("x", x, "labels", labels, n_classes)
+    test_labels = _check_data("test_x", test_x, "test_labels", test_labels, n_classes)
+    if tuple(x.shape[1:]) != tuple(test_x.shape[1:]):
+        raise ValueError(
+            f"test_x must have images of shape {tuple(x.shape[1:])}, got {tuple(test_x.shape[1:])}"
+        )
+    if len(x) < recipe.batch:
+        raise ValueError(f"x must hold a batch of {recipe.batch} images at least, got {len(x)}")
+    about = [protocol, list(map(str, recipe)), epochs, seed, n_classes, *map(int, x.shape)]
+    about += [cutoff, size, precision, *map(_identity, (x, test_x, labels, test_labels))]
+    about = repr(about)
+    state = _State(x.shape[1], n_classes, protocol, recipe, epochs, seed, len(x), device, precision)
+    reading = {"protocol": protocol, "cutoff": cutoff, "size": size}
+    x, memory = Inputs.of(x, reading, device, memory)
+    test_x, _ = Inputs.of(test_x, reading, device, memory)
+    if checkpoint is not None and Path(checkpoint).exists():
+        state.load(checkpoint, about)
+    from tqdm.auto import trange
+
+    for epoch in trange(len(state.history), epochs, unit="epoch", disable=not progress):
+        learnt = _epoch(state, x, labels, recipe, seed, epoch)
+        result = _evaluate(state.model, test_x, test_labels, recipe.batch, precision)
+        state.history.append([*learnt, result.loss, result.accuracy])
+        state.predictions = torch.from_numpy(result.predictions)
+        if checkpoint is not None:
+            state.save(checkpoint, about)
+    columns = np.array(state.history).T
+    history = dict(zip(HISTORY, columns, strict=True))
+    return Training(state.model, history, state.predictions.numpy())
+
+
+def evaluate(model, x, labels, n_classes, batch=800, precision="float32"):
+    """Loss, accuracy and predictions of a network on images.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    x : Tensor (n, channels, height, width)
+    labels, n_classes, batch, precision
+        As for `train`.
+
+    Returns
+    -------
+    Evaluation
+    """
+    labels = _check_data("x", x, "labels", labels, n_classes)
+    batch = check_count("batch", batch)
+    check_choice("precision", precision, PRECISIONS)
+    return _evaluate(model, Inputs(x), labels, batch, precision)
+
+
+def _evaluate(model, x, labels, batch, precision):
+    device = next(model.parameters()).device
+    total, predictions = 0.0, []
+    model.eval()
+    with torch.inference_mode():
+        for rows in torch.arange(len(labels)).split(batch):
+            with _autocast(device, precision):
+                scores = model(x.batch(rows, device))
+            scores = scores.float().cpu()
+            total += float(cross_entropy(scores, labels[rows], reduction="sum"))
+            predictions.append(scores.argmax(1))
+    predictions = torch.cat(predictions)
+    accuracy = float((predictions == labels).double().mean())
+    return Evaluation(total / len(labels), accuracy, predictions.numpy())
+
+
+def _autocast(device, precision):
+    dtype = PRECISIONS[precision]
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+class _State:
+    """All that training changes."""
+
+    def __init__(self, channels, n_classes, protocol, recipe, epochs, seed, n, device, precision):
+        model = resnet18(channels, n_classes, protocol, seed)
+        self.model = model.to(device, memory_format=torch.channels_last)
+        self.device, self.precision = device, precision
+        self.history, self.predictions = [], torch.empty(0, dtype=torch.int64)
+        self.optimiser = torch.optim.Adam(
+            self.model.parameters(),
+            lr=recipe.rate,
+            betas=recipe.betas,
+            eps=1e-8,
+            weight_decay=recipe.weight_decay,
+        )
+        steps = epochs * (n // recipe.batch)
+        # One-cycle also cycles the first beta, as torch does unless told otherwise.
+        self.schedule = (
+            torch.optim.lr_scheduler.OneCycleLR(self.optimiser, recipe.rate, total_steps=steps + 1)
+            if recipe.one_cycle
+            else torch.optim.lr_scheduler.ConstantLR(self.optimiser, 1.0)
+        )
+        # Small gradients vanish in float16, not in bfloat16, which has float32's exponents.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
+
+    @property
+    def _parts(self):
+        names = ("model", "optimiser", "schedule", "scaler")
+        return {name: getattr(self, name) for name in names}
+
+    def save(self, path, about):
+        buffer = io.BytesIO()
+        states = {name: part.state_dict() for name, part in self._parts.items()}
+        own = {"about": about, "history": self.history, "predictions": self.predictions}
+        torch.save(own | states, buffer)
+        write_bytes(path, buffer.getvalue())
+
+    def load(self, path, about):
+        stored = torch.load(path, map_location=self.device, weights_only=True)
+        if stored["about"] != about:
+            raise ValueError(
+                f"checkpoint must be of the same settings and data, {path} is of "
+                f"{stored['about']}, not {about}"
+            )
+        for name, part in self._parts.items():
+            part.load_state_dict(stored[name])
+        self.history, self.predictions = stored["history"], stored["predictions"].cpu()
+
+
+def _epoch(state, x, labels, recipe, seed, epoch):
+    """Mean loss and accuracy of one epoch of training."""
+    # Two generators: what is drawn for the order must not tell what dropout draws.
+    own, other = (int(s) for s in np.random.SeedSequence([seed, epoch]).generate_state(2))
+    order = torch.Generator().manual_seed(own)
+    state.model.train()
+    total, right, seen = 0.0, 0, 0
+    cuda = [state.device] if state.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.default_generator.manual_seed(other)
+        if cuda:
+            with torch.cuda.device(state.device):
+                torch.cuda.manual_seed(other)
+        for rows in torch.randperm(len(labels), generator=order).split(recipe.batch):
+            if len(rows) < recipe.batch:
+                break
+            some = x.batch(rows, state.device)
+            if recipe.flip:
+                flipped = torch.rand(len(rows), generator=order) < 0.5
+                some = torch.where(flipped.to(some.device)[:, None, None, None], some.flip(3), some)
+            truth = labels[rows].to(state.device)
+            loss, scores = _step(state, some, truth)
+            total += loss * len(rows)
+            right += (scores.argmax(1) == truth).sum()
+            seen += len(rows)
+    return float(total) / seen, float(right) / seen
+
+
+def _step(state, some, truth):
+    state.optimiser.zero_grad(set_to_none=True)
+    with _autocast(state.device, state.precision):
+        scores = state.model(some)
+    loss = cross_entropy(scores.float(), truth)
+    state.scaler.scale(loss).backward()
+    state.scaler.step(state.optimiser)
+    state.scaler.update()
+    state.schedule.step()
+    return loss.detach(), scores.detach()
+
+
+def _identity(x):
+    """Hash of what is learned from, or tested on."""
+    parts = [x.cpu().numpy()] if isinstance(x, torch.Tensor) else [x.positions, x.values]
+    return "".join(map(digest, parts))
+
+
+def _recipe(protocol, batch, changes):
+    unknown = sorted(set(changes) - set(Recipe._fields))
+    if unknown:
+        raise ValueError(f"changes must be of {', '.join(Recipe._fields)}, got {unknown[0]}")
+    recipe = RECIPES[protocol]._replace(**changes)
+    batch = recipe.batch if batch is None else batch
+    check_number("rate", recipe.rate, 0, open_minimum=True)
+    check_number("weight_decay", recipe.weight_decay, 0)
+    # Batch normalisation needs two.
+    return recipe._replace(batch=check_count("batch", batch, 2))
+
+
+def _check_data(name, x, other, labels, n_classes):
+    """Labels as a tensor, once they and the images are seen to fit."""
+    n_classes = check_count("n_classes", n_classes, 2)
+    if len(x.shape) != 4 or 0 in x.shape:
+        raise ValueError(f"{name} must have shape (n, channels, height, width), got {x.shape}")
+    values = x if isinstance(x, torch.Tensor) else torch.from_numpy(x.values)
+    if not all(bool(torch.isfinite(part).all()) for part in values.split(4096)):
+        raise ValueError(f"{name} must be finite, got NaN or infinite values")
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu" or labels.shape != (len(x),):
+        raise ValueError(
+            f"{other} must be {len(x)} integers, got dtype {labels.dtype}, shape {labels.shape}"
+        )
+    if labels.min() < 0 or labels.max() >= n_classes:
+        raise ValueError(
+            f"{other} must be from 0 to {n_classes - 1}, got {labels.min()} to {labels.max()}"
+        )
+    return torch.from_numpy(labels.astype(np.int64))

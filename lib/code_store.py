@@ -1,0 +1,229 @@
+"""Codes of many images on disk, sparse and in half precision, in chunks that are checked.
+
+A chunk holds the codes of some images as one row of numbers: the gaps between the positions of
+coefficients that are not zero, a byte each, and their values in half precision. A gap of 255 or
+more is written as bytes of 255 that add up, the last byte being below 255.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lib._checks import check_count
+from lib.ledger import write_bytes
+
+# Raised when the format of a chunk changes.
+FORMAT = 1
+_LONG = 255
+_DIGEST = hashlib.sha256().digest_size
+
+
+class DamagedChunk(ValueError):
+    """A chunk is missing, cut short, or not what was written."""
+
+
+class SparseCodes:
+    """Codes of n images in memory: only coefficients that are not zero, image after image.
+
+    Parameters
+    ----------
+    starts : ndarray (n + 1,) int64
+        Where each image's coefficients start.
+    positions : ndarray (m,) int32
+        Position of each coefficient in its image's flat code.
+    values : ndarray (m,) float16
+    maps : tuple (K, height, width)
+    """
+
+    def __init__(self, starts, positions, values, maps):
+        self.starts, self.positions, self.values = starts, positions, values
+        self.shape = (len(starts) - 1, *maps)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def dense(self, rows, device="cpu", dtype=torch.float32):
+        """Codes of some images.
+
+        Parameters
+        ----------
+        rows : sequence of int
+        device : str or torch.device
+        dtype : torch.dtype
+
+        Returns
+        -------
+        Tensor (len(rows), K, height, width)
+        """
+        rows = np.asarray(rows, dtype=np.int64).reshape(-1)
+        first, counts = self.starts[rows], self.starts[rows + 1] - self.starts[rows]
+        # Positions of all their coefficients in one go: a run of whole numbers for each image.
+        ends = np.cumsum(counts)
+        take = np.arange(counts.sum()) + np.repeat(first - ends + counts, counts)
+        size = int(np.prod(self.shape[1:]))
+        index = np.repeat(np.arange(len(rows)) * size, counts) + self.positions[take]
+        out = torch.zeros(len(rows) * size, dtype=dtype, device=device)
+        values = torch.from_numpy(self.values[take]).to(device, dtype)
+        out[torch.from_numpy(index).to(device)] = values
+        return out.view(len(rows), *self.shape[1:])
+
+
+class CodeStore:
+    """Codes of n images in files of `chunk` images each.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where stores are; each combination of settings has its own folder there.
+    settings : dict
+        All that the codes depend on, as JSON can hold it.
+    n : int
+        Number of images.
+    maps : tuple of int
+        (K, height, width) of a code.
+    chunk : int
+        Images in a file.
+
+    Raises
+    ------
+    ValueError
+        An argument is not as described.
+    """
+
+    def __init__(self, folder, settings, n, maps, chunk=256):
+        self.n, self.chunk = check_count("n", n), check_count("chunk", chunk)
+        self.maps = tuple(check_count("maps", int(side)) for side in maps)
+        if len(self.maps) != 3 or np.prod(self.maps) >= 2**31:
+            raise ValueError(f"maps must be (K, height, width) below 2**31 in all, got {maps}")
+        manifest = {"format": FORMAT, "n": self.n, "maps": self.maps, "chunk": self.chunk}
+        try:
+            text = json.dumps(manifest | {"settings": settings}, sort_keys=True, indent=1)
+        except TypeError as error:
+            raise ValueError(f"settings must be what JSON can hold: {error}") from error
+        self.folder = Path(folder) / hashlib.sha256(text.encode()).hexdigest()[:32]
+        self._manifest = text
+
+    def __len__(self):
+        return -(-self.n // self.chunk)
+
+    def path(self, i):
+        """File of chunk i."""
+        return self.folder / f"{i:06d}.codes"
+
+    def rows(self, i):
+        """Images of chunk i, as a slice."""
+        return slice(i * self.chunk, min((i + 1) * self.chunk, self.n))
+
+    def fill(self, make):
+        """Make the chunks that are missing or damaged.
+
+        Parameters
+        ----------
+        make : callable
+            Takes a slice of images, returns their codes (n, K, height, width), a tensor, sparse
+            or dense.
+
+        Returns
+        -------
+        list of int
+            The chunks that were made.
+        """
+        write_bytes(self.folder / "manifest.json", self._manifest.encode())
+        made = []
+        for i in range(len(self)):
+            try:
+                self._read(i)
+            except DamagedChunk:
+                self._write(i, make(self.rows(i)))
+                made.append(i)
+        return made
+
+    def load(self):
+        """Codes of all images.
+
+        Returns
+        -------
+        SparseCodes
+
+        Raises
+        ------
+        DamagedChunk
+            A chunk is missing or damaged: `fill` makes it again.
+        """
+        size = int(np.prod(self.maps))
+        counts, positions, values = [], [], []
+        for i in range(len(self)):
+            at, some = self._read(i)
+            n = self.rows(i).stop - self.rows(i).start
+            counts.append(np.bincount(at // size, minlength=n))
+            positions.append((at % size).astype(np.int32))
+            values.append(some)
+        starts = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+        return SparseCodes(starts, np.concatenate(positions), np.concatenate(values), self.maps)
+
+    def bytes_per_image(self):
+        """Bytes on disk per image, all chunks together."""
+        return sum(self.path(i).stat().st_size for i in range(len(self))) / self.n
+
+    def _write(self, i, codes):
+        n = self.rows(i).stop - self.rows(i).start
+        if tuple(codes.shape) != (n, *self.maps):
+            raise ValueError(f"codes must have shape {(n, *self.maps)}, got {tuple(codes.shape)}")
+        positions, values = _flat(codes)
+        buffer = io.BytesIO()
+        # High bytes, of signs and exponents, are alike and pack well among themselves.
+        planes = np.ascontiguousarray(values.view(np.uint8).reshape(-1, 2).T)
+        np.savez_compressed(buffer, gaps=_gaps(positions), planes=planes)
+        data = buffer.getvalue()
+        write_bytes(self.path(i), self._digest(i, data) + data)
+
+    def _digest(self, i, data):
+        """Checksum of a chunk, which is another one's in no other place."""
+        return hashlib.sha256(f"{self.folder.name} {i}".encode() + data).digest()
+
+    def _read(self, i):
+        """Positions (m,) in the whole chunk, and values (m,)."""
+        try:
+            data = self.path(i).read_bytes()
+            if self._digest(i, data[_DIGEST:]) != data[:_DIGEST]:
+                raise DamagedChunk(f"{self.path(i)} is damaged: its checksum differs")
+            with np.load(io.BytesIO(data[_DIGEST:]), allow_pickle=False) as stored:
+                values = np.ascontiguousarray(stored["planes"].T).view(np.float16)[:, 0]
+                return _positions(stored["gaps"]), values
+        except (OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise DamagedChunk(f"{self.path(i)} cannot be read: {error}") from error
+
+
+def _flat(codes):
+    """Sorted positions and half-precision values of what is not zero then."""
+    if codes.is_sparse:
+        codes = codes.coalesce().cpu()
+        index = np.ravel_multi_index(tuple(codes.indices().numpy()), codes.shape)
+        values = codes.values().numpy()
+    else:
+        flat = codes.detach().cpu().numpy().reshape(-1)
+        index = np.flatnonzero(flat)
+        values = flat[index]
+    # Written so that NaN fails too.
+    if not (np.abs(values) <= np.finfo(np.float16).max).all():
+        raise ValueError("codes must be finite and within half precision, +-65504")
+    values = values.astype(np.float16)
+    return index[values != 0], values[values != 0]
+
+
+def _gaps(positions):
+    steps = np.diff(positions, prepend=0)
+    long = steps // _LONG
+    ends = np.cumsum(long + 1)
+    gaps = np.full(ends[-1] if len(ends) else 0, _LONG, dtype=np.uint8)
+    gaps[ends - 1] = steps % _LONG
+    return gaps
+
+
+def _positions(gaps):
+    return np.cumsum(gaps, dtype=np.int64)[gaps < _LONG]

@@ -1,0 +1,239 @@
+"""Encoding labelled images, training on the codes, and going on where training stopped."""
+
+import numpy as np
+import pytest
+import torch
+
+from lib import classify, code_store, csc, datasets, loggabor
+
+SMALL = {"batch": 16, "rate": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    data = datasets.labelled_images("digits", "train", 96)
+    x = torch.from_numpy((data.images - 0.5) / 0.225)[:, None]
+    return x, data.labels
+
+
+def _train(digits, n=32, labels=None, **settings):
+    x, truth = digits
+    labels = truth if labels is None else labels
+    settings = {"epochs": 3, "seed": 1} | SMALL | settings
+    return classify.train(x[:n], labels[:n], x[-32:], labels[-32:], 10, **settings)
+
+
+def _equal(a, b):
+    states = a.model.state_dict(), b.model.state_dict()
+    same = all(torch.equal(v, states[1][k]) for k, v in states[0].items())
+    return same and all(np.array_equal(a.history[k], b.history[k]) for k in a.history)
+
+
+def test_overfits_64_images(digits):
+    x, labels = digits
+    # The released recipe has dropout and decay to prevent just this: the other one, with a rate
+    # that falls, so that the statistics of batch normalisation come to rest.
+    changes = {"epochs": 16, "protocol": "text", "one_cycle": True}
+    trained = _train(digits, 64, **changes)
+    assert classify.evaluate(trained.model, x[:64], labels[:64], 10).accuracy == 1
+
+
+def test_permuted_labels_give_chance(digits):
+    permuted = np.random.default_rng(0).permutation(digits[1])
+    trained = _train(digits, 64, labels=permuted, epochs=4, flip=False, weight_decay=0.0)
+    # 32 images, chance 0.1: the binomial's 99.9 % quantile is 9 of 32.
+    assert trained.history["test_accuracy"][-1] <= 9 / 32
+
+
+@pytest.mark.parametrize("protocol", ["text", "code"])
+def test_seeds_reproduce_and_leave_the_global_generator(digits, protocol):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = _train(digits, protocol=protocol, epochs=1)
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(6)
+    assert _equal(first, _train(digits, protocol=protocol, epochs=1))
+    assert not _equal(first, _train(digits, protocol=protocol, epochs=1, seed=2))
+
+
+@pytest.mark.parametrize("protocol", ["text", "code"])
+def test_resume_equals_uninterrupted(digits, tmp_path, monkeypatch, protocol):
+    whole = _train(digits, protocol=protocol)
+    path = tmp_path / "state.pt"
+    step, calls = classify._step, []
+
+    def killed(*arguments):
+        calls.append(1)
+        # Two batches an epoch: in the middle of the second.
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return step(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(classify, "_step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            _train(digits, protocol=protocol, checkpoint=path)
+    assert [p.name for p in tmp_path.iterdir()] == ["state.pt"]
+    assert _equal(whole, _train(digits, protocol=protocol, checkpoint=path))
+    with pytest.raises(ValueError, match="checkpoint must be of the same settings"):
+        _train(digits, protocol=protocol, checkpoint=path, seed=3)
+    with pytest.raises(ValueError, match="checkpoint must be of the same settings"):
+        _train((digits[0] + 1, digits[1]), protocol=protocol, checkpoint=path)
+
+
+def test_evaluate_counts(digits):
+    x, labels = digits
+    model = classify.resnet18(1, 10)
+    result = classify.evaluate(model, x, labels, 10, batch=7)
+    with torch.no_grad():
+        scores = model.eval()(x)
+    guess = scores.argmax(1).numpy()
+    assert result.accuracy == np.mean(guess == labels)
+    np.testing.assert_array_equal(result.predictions, guess)
+    loss = -torch.log_softmax(scores, 1)[range(96), labels].mean()
+    assert result.loss == pytest.approx(float(loss), rel=1e-4)
+
+
+def test_networks():
+    text, code = (classify.resnet18(144, 10, protocol) for protocol in ("text", "code"))
+    assert text.conv1.weight.shape == (64, 144, 7, 7)
+    assert code.conv1[0].weight.shape == (64, 144, 3, 3)
+    # 11 181 642 with 3 channels, of which the first convolution has 9408.
+    n = sum(p.numel() for p in text.parameters())
+    assert n == 11_181_642 - 9408 + 64 * 144 * 49
+    assert code.layer1[0].conv1.weight.equal(classify.resnet18(144, 10).layer1[0].conv1.weight)
+
+
+def test_inputs_prune_after_normalisation():
+    batch = torch.zeros(2, 1, 4, 4)
+    batch[0, 0, 0, :2] = torch.tensor([1.0, 0.6])
+    x = classify.inputs(batch, "code", 0, size=4)
+    assert x[1].unique().tolist() == pytest.approx([-0.5 / 0.225], rel=2**-11)
+    assert torch.equal(x, x.half().float())
+    # 0.6 becomes 0.44, a fifth of the maximum: pruned; zeros became -2.22: not.
+    pruned = classify.inputs(batch, "code", 0.25, size=4)
+    assert pruned[0, 0, 0, 1] == 0
+    assert pruned[0, 0, 1, 1] == x[0, 0, 1, 1]
+    assert classify.inputs(batch, "text", 0.7)[0, 0, 0].tolist() == [1, 0, 0, 0]
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """Codes of eight digits by six random atoms, and what they were made of."""
+    data = datasets.labelled_images("digits", "train", 8)
+    # Small atoms have large coefficients, which pruning under "code" needs to do anything.
+    atoms = 0.1 * np.random.default_rng(0).standard_normal((6, 5, 5)).astype(np.float32)
+    settings = {"size": 16, "chunk": 4, "max_iter": 30}
+    return data, atoms, settings, classify.encode(data.images, atoms, "code", tmp_path, **settings)
+
+
+def test_encode_is_the_coder_and_keeps_its_codes(stored, tmp_path):
+    data, atoms, settings, store = stored
+    found = store.load()
+    assert found.shape == (8, 6, 16, 16)
+    direct = csc.sparse_code(
+        classify.prepare(data.images, "code", 16)[:4],
+        atoms,
+        0.01,
+        weights=np.full(6, 0.5),
+        tol=0.1,
+        max_iter=30,
+    )
+    torch.testing.assert_close(found.dense(range(4)), direct.coefficients, rtol=1e-3, atol=1e-4)
+    files = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.codes")}
+    classify.encode(data.images, atoms, "code", tmp_path, **settings)
+    assert files == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.codes")}
+
+
+@pytest.mark.parametrize("protocol", ["code", "text"])
+def test_memory_does_not_change_training(stored, protocol):
+    found, labels = stored[3].load(), stored[0].labels
+    settings = {"protocol": protocol, "cutoff": 0.25, "size": 8, "epochs": 1, "batch": 4}
+    # With no memory, inputs are made batch by batch; with some, of the training images only.
+    runs = [
+        classify.train(found, labels, found, labels, 10, memory=m, **settings)
+        for m in (0, 2 * 8 * 6 * (64 if protocol == "code" else 256), 1e9)
+    ]
+    assert _equal(runs[0], runs[1])
+    assert _equal(runs[0], runs[2])
+    other = classify.train(found, labels, found, labels, 10, **settings | {"cutoff": 0.0})
+    assert not _equal(runs[0], other)
+
+
+def test_checkpoint_knows_how_codes_are_read(stored, tmp_path):
+    found, labels = stored[3].load(), stored[0].labels
+    settings = {"size": 8, "epochs": 1, "batch": 4, "checkpoint": tmp_path / "state.pt"}
+    classify.train(found, labels, found, labels, 10, **settings)
+    for change in ({"cutoff": 0.5}, {"size": 6}, {"precision": "bfloat16"}):
+        with pytest.raises(ValueError, match="checkpoint must be of the same settings"):
+            classify.train(found, labels, found, labels, 10, **settings | change)
+
+
+def test_bfloat16_is_near_single_precision(digits):
+    results = [_train(digits, epochs=2, precision=p) for p in ("float32", "bfloat16")]
+    losses = [r.history["train_loss"] for r in results]
+    # Eight bits of mantissa, averaged over a batch: some per cent, and not the same numbers.
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.1)
+    assert not np.array_equal(losses[0], losses[1])
+
+
+def test_kept_values_are_those_of_the_code_or_none(tmp_path):
+    dense = torch.zeros(2, 3, 4, 4)
+    dense[0, 0, 1, 2], dense[0, 2, 3, 3], dense[1, 1, 0, 0] = 3.0, 0.3, 0.4
+    store = code_store.CodeStore(tmp_path, {}, 2, (3, 4, 4))
+    store.fill(lambda rows: dense[rows])
+    codes = store.load()
+    assert classify.kept_values(codes, "text", 0, 4) == 1.5
+    assert classify.kept_values(codes, "text", 0.35, 4) == 1.0
+    # Normalised: 3 becomes 11.1, 0.3 becomes -0.9, zeros -2.2, and the second image's largest
+    # value, -0.4, makes a threshold below zero.
+    assert classify.kept_values(codes, "code", 0, 4) == 1.5
+    assert classify.kept_values(codes, "code", 0.15, 4) == 1.5
+    assert classify.kept_values(codes, "code", 0.25, 4) == 1.0
+
+
+def test_grey_inputs_are_what_the_coder_gets():
+    images = datasets.labelled_images("digits", "train", 3).images
+    x = classify.grey_inputs(images, "code", 16)
+    np.testing.assert_array_equal(x[:, 0], classify.prepare(images, "code", 16))
+    assert classify.grey_inputs(images, "code").shape == (3, 1, 32, 32)
+    assert classify.grey_inputs(images, "text").shape == (3, 1, 128, 128)
+
+
+def test_store_is_20_times_smaller_than_the_released_files(tmp_path):
+    photographs = datasets.photographs("bundled", 64, 3, "resize")
+    atoms = loggabor.heterogeneous_dictionary("code").atoms
+    store = classify.encode(photographs, atoms, "code", tmp_path)
+    size = sum(p.stat().st_size for p in tmp_path.rglob("*") if p.is_file()) / store.n
+    assert size <= 4 * 64 * 64 * 144 / 20
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": np.full(96, 10)}, "labels must be from 0 to 9"),
+        ({"labels": np.full(96, -1)}, "labels must be from 0 to 9"),
+        ({"labels": np.full(96, 0.5)}, "labels must be 32 integers"),
+        ({"batch": 33}, "batch of 33 images"),
+        ({"batch": 1}, "batch must be"),
+        ({"epochs": 0}, "epochs must be"),
+        ({"protocol": "paper"}, "protocol must be"),
+        ({"decay": 1}, "changes must be of"),
+        ({"device": "tpu"}, "device must be"),
+        ({"precision": "float64"}, "precision must be"),
+        ({"cutoff": -1}, "cutoff must be"),
+    ],
+)
+def test_train_refuses(digits, change, message):
+    with pytest.raises(ValueError, match=message):
+        _train(digits, **change)
+
+
+def test_train_refuses_images(digits):
+    x, labels = digits
+    with pytest.raises(ValueError, match="test_x must have images of shape"):
+        classify.train(x, labels, x.expand(-1, 2, -1, -1), labels, 10, **SMALL)
+    with pytest.raises(ValueError, match="x must be finite"):
+        classify.train(x * np.nan, labels, x, labels, 10, **SMALL)
+    with pytest.raises(ValueError, match="x must have shape"):
+        classify.train(x[:, 0], labels, x, labels, 10, **SMALL)
