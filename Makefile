@@ -5,7 +5,7 @@ CHAPTER ?= 01_ou
 PRESET ?= default
 OUT ?= runs
 
-.PHONY: help book test lint rerun refresh data bench clean
+.PHONY: help book test lint rerun refresh sweep data bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -15,10 +15,14 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV) && $(BIN)/pip install -q -r requirements.txt && $(BIN)/pip install -q --no-deps -e . && touch $@
 
+# Snakemake has an environment of its own: it wants other versions of some packages.
+$(VENV)/sweep/.installed: workflow/requirements.txt $(VENV)/.installed
+	$(PYTHON) -m venv $(VENV)/sweep && $(VENV)/sweep/bin/pip install -q -r workflow/requirements.txt && touch $@
+
 book: $(VENV)/.installed ## install, execute what changed, render to _build/html
 	$(BIN)/python -m lib.book execute && $(BIN)/jupyter-book build . && echo "Open $(CURDIR)/_build/html/index.html"
 
-test: lint ## lint, unit tests, stored outputs against a fresh execution, strict build
+test: lint $(VENV)/sweep/.installed ## lint, unit tests, stored outputs against a fresh execution, strict build
 	$(BIN)/python -m pytest -n 2 tests
 	rm -rf _build/nbval && BOOK_RESULTS=$(CURDIR)/_build/nbval OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout 1800 $$(grep -L '"execution_mode": "off"' book/*.ipynb book/appendix/*.ipynb)
 	$(BIN)/python -m lib.book compare _build/nbval
@@ -32,6 +36,9 @@ rerun: $(VENV)/.installed ## one chapter: CHAPTER=02_gp PRESET=paper OUT=runs
 
 refresh: $(VENV)/.installed ## authors: store outputs and default results in the book
 	$(BIN)/python -m lib.book refresh
+
+sweep: $(VENV)/sweep/.installed ## the networks of chapter 10 side by side: PRESET=paper
+	$(VENV)/sweep/bin/snakemake -c $$(nproc) --config preset=$(PRESET) python=$(BIN)/python
 
 data: $(VENV)/.installed ## download the data sets that have a public, hash-checked home
 	$(BIN)/python -c 'from lib.datasets import fetch; [print(fetch(name)) for name in ("bsds500", "cifar10", "connectome", "ladret2024")]'

@@ -1,0 +1,105 @@
+"""The sweep of chapter 10 under Snakemake: killed, resumed, and changed."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lib.chapters import preset_values
+from lib.ledger import ROOT
+
+OWN = ROOT / ".venv" / "sweep" / "bin"
+SNAKEMAKE = shutil.which("snakemake", path=os.pathsep.join([str(OWN), os.environ["PATH"]]))
+needs_snakemake = pytest.mark.skipif(
+    SNAKEMAKE is None, reason="Snakemake is not installed: make sweep installs it"
+)
+
+
+def _command(folder, *arguments, **changes):
+    values = {"schemes": "het_before grey", "protocols": "code", "folder": str(folder)}
+    config = [
+        "preset=smoke",
+        f"python={sys.executable}",
+        f"parameters={json.dumps(values | changes)}",
+    ]
+    return [SNAKEMAKE, "-c2", "--scheduler", "greedy", *arguments, "--config", *config]
+
+
+def _jobs(folder, *arguments, **changes):
+    """How often a run of Snakemake starts each rule."""
+    command = _command(folder, *arguments, **changes)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    started = re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.MULTILINE)
+    return {rule: started.count(rule) for rule in set(started)}
+
+
+def _results(folder):
+    found = {path.name: json.loads(path.read_text()) for path in (folder / "cells").iterdir()}
+    return {name: result | {"seconds": 0} for name, result in found.items()}
+
+
+@needs_snakemake
+def test_a_killed_sweep_loses_no_cell_and_a_change_runs_what_depends_on_it(tmp_path):
+    folder = tmp_path / "sweep"
+    killed = subprocess.Popen(
+        _command(folder),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 300
+        while not list(folder.glob("cells/*.json")):
+            assert killed.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.wait()
+    # Kernels notice within a second that their parent is gone.
+    time.sleep(2)
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("cells/*.json")}
+    _results(folder)
+    assert 1 <= len(before) < 3
+    jobs = _jobs(folder)
+    assert jobs["cell"] <= 3 - len(before) + 1
+    assert jobs["collect"] == 1
+    kept = [path for path, then in before.items() if path.stat().st_mtime_ns == then]
+    assert len(kept) >= len(before) - 1
+    resumed = _results(folder)
+    assert len(resumed) == 3
+    collected = json.loads((folder / "collected" / "10_resnet.custom.json").read_text())
+    assert collected["values"]["cls-raw"]["het_before"] >= 0
+
+    shutil.copytree(folder / "codes", tmp_path / "whole" / "codes")
+    assert _jobs(tmp_path / "whole", "--until", "cell")["cell"] == 3
+    assert _results(tmp_path / "whole") == resumed
+
+    assert _jobs(folder) == {}
+    assert _jobs(folder, "-n", epochs=2) == {"cell": 3, "collect": 1}
+    assert _jobs(folder, "-n", cutoffs="0 0.5 0.25") == {"cell": 1, "collect": 1}
+    assert _jobs(folder, "-n", n_seeds=2) == {"cell": 3, "collect": 1}
+    assert _jobs(folder, "-n", n_train=50) == {"encode": 1, "cell": 3, "collect": 1}
+
+
+@needs_snakemake
+def test_unknown_parameters_are_refused(tmp_path):
+    command = _command(tmp_path, "-n", epoch=3)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert "got epoch" in done.stdout + done.stderr
+
+
+def test_every_parameter_that_matters_is_in_a_jobs_command():
+    text = (ROOT / "workflow" / "Snakefile").read_text()
+    chosen = {"preset", "seed", "schemes", "protocols", "cutoffs", "n_seeds"}
+    for name in set(preset_values("10_resnet", "smoke")) - chosen:
+        assert f'"{name}"' in text, name
