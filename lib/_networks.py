@@ -18,8 +18,7 @@ class Recipe(NamedTuple):
     flip: bool
 
 
-# The text gives no batch size: the released code's. What rate the released one-cycle schedule
-# rises to is not documented: the text's.
+# The text gives no batch size: the released code's.
 RECIPES = {
     "text": Recipe(800, 2e-4, (0.9, 0.99), 0.0, one_cycle=False, flip=False),
     "code": Recipe(800, 2e-4, (0.9, 0.999), 0.05, one_cycle=True, flip=True),
@@ -37,7 +36,8 @@ def resnet18(in_channels, n_classes, protocol="code", seed=42):
         At least 2.
     protocol : {"code", "text"}
         ``"text"``: torchvision's, the first convolution changed. ``"code"``: 3 × 3 first
-        convolution of stride 1, 2-D dropout of 0.5 after it, no max-pooling.
+        convolution of stride 1; after its batch normalisation and rectification, 2-D dropout of
+        0.5 in place of max-pooling.
     seed : int
         Of the initial weights; torch's global generator is left as it was.
 
@@ -59,7 +59,7 @@ def resnet18(in_channels, n_classes, protocol="code", seed=42):
         size, stride, padding = (3, 1, 1) if small else (7, 2, 3)
         first = nn.Conv2d(in_channels, 64, size, stride, padding, bias=False)
         nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
-        model.conv1 = nn.Sequential(first, nn.Dropout2d(0.5)) if small else first
+        model.conv1 = first
         if small:
-            model.maxpool = nn.Identity()
+            model.maxpool = nn.Dropout2d(0.5)
     return model

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from torch import nn
 
 from lib import classify
 from lib._checks import check_choice, check_count, check_number
@@ -188,14 +187,13 @@ class Experiment:
             checkpoint=checkpoint,
             progress=progress,
         )
-        first = next(m for m in trained.model.modules() if isinstance(m, nn.Conv2d))
         result = {
             "about": about,
             "history": {name: values.tolist() for name, values in trained.history.items()},
             "predictions": trained.predictions.tolist(),
             "truth": self.test.labels.tolist(),
             "kept": kept,
-            "reads": first.weight.detach().pow(2).sum((0, 2, 3)).sqrt().tolist(),
+            "reads": trained.model.conv1.weight.detach().pow(2).sum((0, 2, 3)).sqrt().tolist(),
             "seconds": time.perf_counter() - start,
         }
         write_bytes(path, json.dumps(result).encode())

@@ -3,7 +3,6 @@
 Ladret et al., Table 1, under the protocol of the text and that of the released code.
 """
 
-import io
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from lib import csc
 from lib._checks import check_choice, check_count, check_number
 from lib._encoding import Inputs, digest, encode, grey_inputs, inputs, kept_values, prepare
 from lib._networks import RECIPES, Recipe, resnet18
-from lib.ledger import write_bytes
+from lib._training import PRECISIONS, Trainer, autocast
 
 __all__ = [
     "RECIPES",
@@ -30,7 +29,6 @@ __all__ = [
     "train",
 ]
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 HISTORY = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 
@@ -84,7 +82,7 @@ def train(
     batch=None,
     device="cpu",
     precision="float32",
-    memory=4e9,
+    memory=None,
     checkpoint=None,
     progress=False,
     **changes,
@@ -112,9 +110,10 @@ def train(
     device : str
     precision : {"float32", "bfloat16", "float16"}
         Of products and convolutions; weights stay in single precision.
-    memory : float
-        Bytes for inputs made from sparse codes. If they fit in half precision, they are made
-        once, on the device; else batch by batch, with the same values.
+    memory : float, optional
+        Bytes for inputs made from sparse codes; half of what is free on a CUDA device, 4 GB on
+        the CPU if not given. If they fit in half precision, they are made once, on the device;
+        else batch by batch, with the same values.
     checkpoint : Path, optional
         File that holds the state after each epoch, from which training goes on. It knows its
         images, labels and settings.
@@ -149,8 +148,10 @@ def train(
     about = [protocol, list(map(str, recipe)), epochs, seed, n_classes, *map(int, x.shape)]
     about += [cutoff, size, precision, *map(_identity, (x, test_x, labels, test_labels))]
     about = repr(about)
-    state = _State(x.shape[1], n_classes, protocol, recipe, epochs, seed, len(x), device, precision)
+    n_steps = epochs * (len(x) // recipe.batch)
+    state = Trainer(x.shape[1], n_classes, protocol, seed, recipe, n_steps, device, precision)
     reading = {"protocol": protocol, "cutoff": cutoff, "size": size}
+    memory = _memory(device) if memory is None else check_number("memory", memory, 0)
     x, memory = Inputs.of(x, reading, device, memory)
     test_x, _ = Inputs.of(test_x, reading, device, memory)
     if checkpoint is not None and Path(checkpoint).exists():
@@ -195,7 +196,7 @@ def _evaluate(model, x, labels, batch, precision):
     model.eval()
     with torch.inference_mode():
         for rows in torch.arange(len(labels)).split(batch):
-            with _autocast(device, precision):
+            with autocast(device, precision):
                 scores = model(x.batch(rows, device))
             scores = scores.float().cpu()
             total += float(cross_entropy(scores, labels[rows], reduction="sum"))
@@ -203,60 +204,6 @@ def _evaluate(model, x, labels, batch, precision):
     predictions = torch.cat(predictions)
     accuracy = float((predictions == labels).double().mean())
     return Evaluation(total / len(labels), accuracy, predictions.numpy())
-
-
-def _autocast(device, precision):
-    dtype = PRECISIONS[precision]
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
-
-
-class _State:
-    """All that training changes."""
-
-    def __init__(self, channels, n_classes, protocol, recipe, epochs, seed, n, device, precision):
-        model = resnet18(channels, n_classes, protocol, seed)
-        self.model = model.to(device, memory_format=torch.channels_last)
-        self.device, self.precision = device, precision
-        self.history, self.predictions = [], torch.empty(0, dtype=torch.int64)
-        self.optimiser = torch.optim.Adam(
-            self.model.parameters(),
-            lr=recipe.rate,
-            betas=recipe.betas,
-            eps=1e-8,
-            weight_decay=recipe.weight_decay,
-        )
-        steps = epochs * (n // recipe.batch)
-        # One-cycle also cycles the first beta, as torch does unless told otherwise.
-        self.schedule = (
-            torch.optim.lr_scheduler.OneCycleLR(self.optimiser, recipe.rate, total_steps=steps + 1)
-            if recipe.one_cycle
-            else torch.optim.lr_scheduler.ConstantLR(self.optimiser, 1.0)
-        )
-        # Small gradients vanish in float16, not in bfloat16, which has float32's exponents.
-        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
-
-    @property
-    def _parts(self):
-        names = ("model", "optimiser", "schedule", "scaler")
-        return {name: getattr(self, name) for name in names}
-
-    def save(self, path, about):
-        buffer = io.BytesIO()
-        states = {name: part.state_dict() for name, part in self._parts.items()}
-        own = {"about": about, "history": self.history, "predictions": self.predictions}
-        torch.save(own | states, buffer)
-        write_bytes(path, buffer.getvalue())
-
-    def load(self, path, about):
-        stored = torch.load(path, map_location=self.device, weights_only=True)
-        if stored["about"] != about:
-            raise ValueError(
-                f"checkpoint must be of the same settings and data, {path} is of "
-                f"{stored['about']}, not {about}"
-            )
-        for name, part in self._parts.items():
-            part.load_state_dict(stored[name])
-        self.history, self.predictions = stored["history"], stored["predictions"].cpu()
 
 
 def _epoch(state, x, labels, recipe, seed, epoch):
@@ -280,23 +227,15 @@ def _epoch(state, x, labels, recipe, seed, epoch):
                 flipped = torch.rand(len(rows), generator=order) < 0.5
                 some = torch.where(flipped.to(some.device)[:, None, None, None], some.flip(3), some)
             truth = labels[rows].to(state.device)
-            loss, scores = _step(state, some, truth)
+            loss, scores = state.step(some, truth)
             total += loss * len(rows)
             right += (scores.argmax(1) == truth).sum()
             seen += len(rows)
     return float(total) / seen, float(right) / seen
 
 
-def _step(state, some, truth):
-    state.optimiser.zero_grad(set_to_none=True)
-    with _autocast(state.device, state.precision):
-        scores = state.model(some)
-    loss = cross_entropy(scores.float(), truth)
-    state.scaler.scale(loss).backward()
-    state.scaler.step(state.optimiser)
-    state.scaler.update()
-    state.schedule.step()
-    return loss.detach(), scores.detach()
+def _memory(device):
+    return torch.cuda.mem_get_info(device)[0] / 2 if device.type == "cuda" else 4e9
 
 
 def _identity(x):

@@ -3,9 +3,12 @@
 The solver appendix shows the same in pictures. Nothing here is a test.
 """
 
-import numpy as np
+import tempfile
 
-from lib import benchmarks
+import numpy as np
+import torch
+
+from lib import benchmarks, classify, datasets, loggabor, training_speed
 from lib.cca import PastFutureCCA
 
 SCANS = 10_000, 432
@@ -40,6 +43,15 @@ def main():
     report("a step of learning, 20 iterations", benchmarks.learning_seconds(problem, 20))
     memory = {name: benchmarks.peak_memory(name, 256) / 1e6 for name in names}
     print("peak memory (MB):", ", ".join(f"{name} {mb:.0f}" for name, mb in memory.items()))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    images = np.stack(datasets.photographs("bundled", 32, None, "resize"))
+    atoms = loggabor.heterogeneous_dictionary("code").atoms
+    with tempfile.TemporaryDirectory() as folder:
+        codes = classify.encode(images, atoms, "code", folder, device=device).load()
+    with tempfile.TemporaryDirectory() as folder:
+        training_speed.write_released(codes, folder)
+        rates = training_speed.images_per_second(codes, folder, batch=8, device=device)
+    report(f"an image of training on {device}", {name: 1 / rate for name, rate in rates.items()})
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lib import cell_table, cells, classify, datasets
+from lib._training import Trainer
 from lib.cells import Cell
 from lib.code_store import CodeStore
 
@@ -59,7 +60,7 @@ def test_a_killed_cell_goes_on_after_its_last_epoch(experiment, monkeypatch):
     cell = Cell("code", "hom_before", 0.0, 42)
     whole = experiment.run(cell)
     experiment.path(cell).unlink()
-    step, calls = classify._step, []
+    step, calls = Trainer.step, []
 
     def killed(*arguments):
         calls.append(1)
@@ -69,13 +70,13 @@ def test_a_killed_cell_goes_on_after_its_last_epoch(experiment, monkeypatch):
         return step(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(classify, "_step", killed)
+        patch.setattr(Trainer, "step", killed)
         with pytest.raises(KeyboardInterrupt):
             experiment.run(cell)
     assert experiment.read(cell) is None
     assert len(list((experiment.folder / "checkpoints").iterdir())) == 1
     with monkeypatch.context() as patch:
-        patch.setattr(classify, "_step", lambda *a: (calls.append(1), step(*a))[1])
+        patch.setattr(Trainer, "step", lambda *a: (calls.append(1), step(*a))[1])
         again = experiment.run(cell)
     assert len(calls) == 3 + 2
     assert again | {"seconds": 0} == whole | {"seconds": 0}

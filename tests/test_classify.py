@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from lib import classify, code_store, csc, datasets, loggabor
+from lib import classify, code_store, csc, datasets, loggabor, training_speed
+from lib._training import Trainer
 
 SMALL = {"batch": 16, "rate": 1e-3}
 
@@ -60,7 +61,7 @@ def test_seeds_reproduce_and_leave_the_global_generator(digits, protocol):
 def test_resume_equals_uninterrupted(digits, tmp_path, monkeypatch, protocol):
     whole = _train(digits, protocol=protocol)
     path = tmp_path / "state.pt"
-    step, calls = classify._step, []
+    step, calls = Trainer.step, []
 
     def killed(*arguments):
         calls.append(1)
@@ -70,7 +71,7 @@ def test_resume_equals_uninterrupted(digits, tmp_path, monkeypatch, protocol):
         return step(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(classify, "_step", killed)
+        patch.setattr(Trainer, "step", killed)
         with pytest.raises(KeyboardInterrupt):
             _train(digits, protocol=protocol, checkpoint=path)
     assert [p.name for p in tmp_path.iterdir()] == ["state.pt"]
@@ -97,7 +98,10 @@ def test_evaluate_counts(digits):
 def test_networks():
     text, code = (classify.resnet18(144, 10, protocol) for protocol in ("text", "code"))
     assert text.conv1.weight.shape == (64, 144, 7, 7)
-    assert code.conv1[0].weight.shape == (64, 144, 3, 3)
+    assert code.conv1.weight.shape == (64, 144, 3, 3)
+    # Released: dropout of maps after batch normalisation and rectification; before them it would
+    # drown what differs between images in the variance of its own zeros.
+    assert isinstance(code.maxpool, torch.nn.Dropout2d)
     # 11 181 642 with 3 channels, of which the first convolution has 9408.
     n = sum(p.numel() for p in text.parameters())
     assert n == 11_181_642 - 9408 + 64 * 144 * 49
@@ -190,6 +194,23 @@ def test_kept_values_are_those_of_the_code_or_none(tmp_path):
     assert classify.kept_values(codes, "code", 0, 4) == 1.5
     assert classify.kept_values(codes, "code", 0.15, 4) == 1.5
     assert classify.kept_values(codes, "code", 0.25, 4) == 1.0
+
+
+def test_ways_to_feed_a_network_are_all_timed(stored, tmp_path):
+    codes = stored[3].load()
+    files = tmp_path / "released"
+    files.mkdir()
+    assert training_speed.write_released(codes, files) > 4 * 6 * 16 * 16
+    reading = {"protocol": "code", "cutoff": 0.0, "size": 8}
+    rows = torch.tensor([5, 0, 5])
+    ways = [classify.Inputs(None, codes, reading), training_speed._Files(files, reading)]
+    assert torch.equal(*(way.batch(rows, "cpu") for way in ways))
+    settings = {"batch": 4, "n_batches": 1, "n_rounds": 1, "size": 8}
+    rates = training_speed.images_per_second(codes, files, **settings)
+    assert list(rates) == ["in memory", "batch by batch", "a file per image", "random inputs"]
+    assert min(rates.values()) > 0
+    with pytest.raises(ValueError, match="batch of 9 images"):
+        training_speed.images_per_second(codes, files, **settings | {"batch": 9})
 
 
 def test_grey_inputs_are_what_the_coder_gets():

@@ -1,0 +1,103 @@
+"""A network in training: what its steps change, and how it is written down."""
+
+import io
+
+import torch
+from torch.nn.functional import cross_entropy
+from torch.optim import lr_scheduler
+
+from lib._networks import resnet18
+from lib.ledger import write_bytes
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def autocast(device, precision):
+    dtype = PRECISIONS[precision]
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+class Trainer:
+    """All that training changes, and a step of it.
+
+    Parameters
+    ----------
+    channels, n_classes, protocol, seed
+        Of the network: see `resnet18`.
+    recipe : Recipe
+    n_steps : int
+        Steps of the schedule.
+    device : torch.device
+    precision : str
+        A key of `PRECISIONS`.
+    """
+
+    def __init__(self, channels, n_classes, protocol, seed, recipe, n_steps, device, precision):
+        model = resnet18(channels, n_classes, protocol, seed)
+        self.model = model.to(device, memory_format=torch.channels_last)
+        self.device, self.precision = device, precision
+        self.history, self.predictions = [], torch.empty(0, dtype=torch.int64)
+        self.optimiser = torch.optim.Adam(
+            self.model.parameters(),
+            lr=recipe.rate,
+            betas=recipe.betas,
+            eps=1e-8,
+            weight_decay=recipe.weight_decay,
+        )
+        # One-cycle also cycles the first beta, as torch does unless told otherwise.
+        self.schedule = (
+            lr_scheduler.OneCycleLR(self.optimiser, recipe.rate, total_steps=n_steps + 1)
+            if recipe.one_cycle
+            else lr_scheduler.ConstantLR(self.optimiser, 1.0)
+        )
+        # Small gradients vanish in float16, not in bfloat16, which has float32's exponents.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
+
+    @property
+    def _parts(self):
+        names = ("model", "optimiser", "schedule", "scaler")
+        return {name: getattr(self, name) for name in names}
+
+    def step(self, some, truth):
+        """One step on a batch.
+
+        Parameters
+        ----------
+        some : Tensor (n, channels, height, width)
+        truth : Tensor (n,)
+            Both on the device.
+
+        Returns
+        -------
+        loss : Tensor ()
+        scores : Tensor (n, n_classes)
+        """
+        self.optimiser.zero_grad(set_to_none=True)
+        with autocast(self.device, self.precision):
+            scores = self.model(some)
+        loss = cross_entropy(scores.float(), truth)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.schedule.step()
+        return loss.detach(), scores.detach()
+
+    def save(self, path, about):
+        """Write a checkpoint that says what it is about."""
+        buffer = io.BytesIO()
+        states = {name: part.state_dict() for name, part in self._parts.items()}
+        own = {"about": about, "history": self.history, "predictions": self.predictions}
+        torch.save(own | states, buffer)
+        write_bytes(path, buffer.getvalue())
+
+    def load(self, path, about):
+        """Go on from a checkpoint; ValueError if it is about anything else."""
+        stored = torch.load(path, map_location=self.device, weights_only=True)
+        if stored["about"] != about:
+            raise ValueError(
+                f"checkpoint must be of the same settings and data, {path} is of "
+                f"{stored['about']}, not {about}"
+            )
+        for name, part in self._parts.items():
+            part.load_state_dict(stored[name])
+        self.history, self.predictions = stored["history"], stored["predictions"].cpu()
