@@ -167,6 +167,35 @@ def kept_values(codes, protocol, cutoff=0.0, size=32, n=200):
     return total / len(rows)
 
 
+def pruned_share(codes, protocol, cutoff, size=32, n=100):
+    """How much a pruning threshold changes of what the network reads.
+
+    Under "code", codes are normalised before they are pruned: a threshold that is a share of the
+    largest value does nothing if no value is above zero then.
+
+    Parameters
+    ----------
+    codes : code_store.SparseCodes
+    protocol, cutoff, size
+        As in `inputs`.
+    n : int
+        Number of images to look at, the first ones.
+
+    Returns
+    -------
+    changed, values : float
+        Share of images of which pruning changes anything, and share of all values that it changes.
+    """
+    rows = np.arange(min(check_count("n", n), len(codes)))
+    changed = []
+    for some in np.array_split(rows, -(-len(rows) // 25)):
+        dense = codes.dense(some)
+        before, after = (inputs(dense, protocol, c, size) for c in (0.0, cutoff))
+        changed.append((before != after).float().mean((1, 2, 3)))
+    changed = np.concatenate(changed)
+    return float((changed > 0).mean()), float(changed.mean())
+
+
 def _half(x):
     return x.half().to(x.dtype)
 

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import binomtest, t
 
-from lib import classify
 from lib._checks import check_count
 from lib.cells import GREY
 
@@ -156,35 +155,6 @@ def table_claims(accuracies, test_size):
         found["cls-raw"] |= {name: a.best for name, a in plain.items() if a and name != GREY}
     sizes = {"n_test": test_size}
     return {claim: values | sizes for claim, values in found.items()}
-
-
-def pruned_share(codes, protocol, cutoff, size, n=100):
-    """How much a pruning threshold changes of what the network reads.
-
-    Under "code", codes are normalised before they are pruned: a threshold that is a share of the
-    largest value does nothing if no value is above zero then.
-
-    Parameters
-    ----------
-    codes : code_store.SparseCodes
-    protocol, cutoff, size
-        As in `classify.inputs`.
-    n : int
-        Number of images to look at, the first ones.
-
-    Returns
-    -------
-    changed, values : float
-        Share of images of which pruning changes anything, and share of all values that it changes.
-    """
-    rows = np.arange(min(check_count("n", n), len(codes)))
-    changed = []
-    for some in np.array_split(rows, -(-len(rows) // 25)):
-        dense = codes.dense(some)
-        before, after = (classify.inputs(dense, protocol, c, size) for c in (0.0, cutoff))
-        changed.append((before != after).float().mean((1, 2, 3)))
-    changed = np.concatenate(changed)
-    return float((changed > 0).mean()), float(changed.mean())
 
 
 def confusion(results, n_classes):

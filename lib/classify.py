@@ -12,7 +12,16 @@ from torch.nn.functional import cross_entropy
 
 from lib import csc
 from lib._checks import check_choice, check_count, check_number
-from lib._encoding import Inputs, digest, encode, grey_inputs, inputs, kept_values, prepare
+from lib._encoding import (
+    Inputs,
+    digest,
+    encode,
+    grey_inputs,
+    inputs,
+    kept_values,
+    prepare,
+    pruned_share,
+)
 from lib._networks import RECIPES, Recipe, resnet18
 from lib._training import PRECISIONS, Trainer, autocast
 
@@ -25,6 +34,7 @@ __all__ = [
     "inputs",
     "kept_values",
     "prepare",
+    "pruned_share",
     "resnet18",
     "train",
 ]

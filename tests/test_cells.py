@@ -16,7 +16,8 @@ from lib.code_store import CodeStore
 def experiment(tmp_path):
     splits = [datasets.labelled_images("digits", s, n) for s, n in (("train", 24), ("test", 12))]
     rng = np.random.default_rng(0)
-    dictionaries = {n: rng.standard_normal((4, 5, 5)) for n in ("hom_before", "het_after")}
+    scales = {"hom_before": 1, "het_after": 4}
+    dictionaries = {n: scale * rng.standard_normal((4, 5, 5)) for n, scale in scales.items()}
     settings = {"size": 12, "input_size": 8, "epochs": 2, "batch": 12}
     return cells.Experiment(*splits, dictionaries, tmp_path, **settings)
 
@@ -45,6 +46,23 @@ def test_other_settings_are_another_result(experiment, change):
     assert cells.Experiment(**settings | change).read(cell) is None
     fewer = experiment.train._replace(labels=9 - experiment.train.labels)
     assert cells.Experiment(**settings | {"train": fewer}).read(cell) is None
+
+
+def test_a_network_that_reads_the_same_is_not_trained_twice(experiment, monkeypatch):
+    # Large atoms: coefficients all below a half, none pruned whatever c.
+    plain = experiment.run(Cell("code", "het_after", 0.0, 42))
+    codes = experiment.codes("het_after", "code")
+    assert max(part.values.max() for part in codes) < 0.5
+    cell = Cell("code", "het_after", 0.5, 42)
+    with monkeypatch.context() as patch:
+        patch.setattr(classify, "train", None)
+        again = experiment.run(cell)
+    assert again["about"] == experiment.about(cell)
+    assert again | {"about": 0} == plain | {"about": 0}
+    # And it is the result that training would have had.
+    monkeypatch.setattr(cells.Experiment, "_changes", lambda *_: True)
+    experiment.path(cell).unlink()
+    assert experiment.run(cell) | {"seconds": 0} == again | {"seconds": 0}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}"])
@@ -183,8 +201,8 @@ def test_pruning_does_nothing_below_a_half(tmp_path):
     dense[:, 0, 1, 1] = torch.tensor([0.4, 0.49, 0.7, 5.0])
     store = CodeStore(tmp_path, {}, 4, (2, 4, 4))
     store.fill(lambda rows: dense[rows])
-    changed, values = cell_table.pruned_share(store.load(), "code", 0.5, 4)
+    changed, values = classify.pruned_share(store.load(), "code", 0.5, 4)
     # 0.7 becomes 0.9, which prunes nothing; 5 becomes 20, which prunes all other values.
     assert changed == 0.25
     assert values == pytest.approx(31 / 128)
-    assert cell_table.pruned_share(store.load(), "text", 0.5, 4)[0] == 0.5
+    assert classify.pruned_share(store.load(), "text", 0.5, 4)[0] == 0.5

@@ -80,7 +80,7 @@ def test_a_killed_sweep_loses_no_cell_and_a_change_runs_what_depends_on_it(tmp_p
     assert collected["values"]["cls-raw"]["het_before"] >= 0
 
     shutil.copytree(folder / "codes", tmp_path / "whole" / "codes")
-    assert _jobs(tmp_path / "whole", "--until", "cell")["cell"] == 3
+    assert _jobs(tmp_path / "whole")["cell"] == 3
     assert _results(tmp_path / "whole") == resumed
 
     assert _jobs(folder) == {}
