@@ -5,7 +5,7 @@ CHAPTER ?= 01_ou
 PRESET ?= default
 OUT ?= runs
 
-.PHONY: help book test lint rerun refresh sweep data bench clean
+.PHONY: help book test site pdf lint rerun refresh sweep data bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -22,11 +22,17 @@ $(VENV)/sweep/.installed: workflow/requirements.txt $(VENV)/.installed
 book: $(VENV)/.installed ## install, execute what changed, render to _build/html
 	$(BIN)/python -m lib.book execute && $(BIN)/jupyter-book build . && echo "Open $(CURDIR)/_build/html/index.html"
 
-test: lint $(VENV)/sweep/.installed ## lint, unit tests, stored outputs against a fresh execution, strict build
+test: lint site $(VENV)/sweep/.installed ## lint, strict build, unit tests, every page in Chromium, stored outputs against a fresh execution
 	$(BIN)/python -m pytest -n 2 tests
 	rm -rf _build/nbval && BOOK_RESULTS=$(CURDIR)/_build/nbval OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout 1800 $$(grep -L '"execution_mode": "off"' book/*.ipynb book/appendix/*.ipynb)
 	$(BIN)/python -m lib.book compare _build/nbval
-	mkdir -p _build && sed 's/execute_notebooks: cache/execute_notebooks: "off"/' _config.yml > _build/stored.yml && $(BIN)/jupyter-book build . --config _build/stored.yml --path-output _build/strict -W -n --keep-going
+
+site: $(VENV)/.installed ## render stored outputs to _build/strict; a warning is an error
+	mkdir -p _build && sed 's/execute_notebooks: cache/execute_notebooks: "off"/' _config.yml > _build/stored.yml && $(BIN)/jupyter-book build . --config _build/stored.yml --path-output _build/strict -W -n --keep-going --all
+
+pdf: $(VENV)/.installed ## stored outputs as one PDF, _build/book.pdf; needs Chromium
+	mkdir -p _build && sed 's/execute_notebooks: cache/execute_notebooks: "off"/' _config.yml > _build/stored.yml && $(BIN)/jupyter-book build . --builder singlehtml --config _build/stored.yml --path-output _build/print
+	$(BIN)/python -m lib.book pdf _build/print/_build/singlehtml --out _build/book.pdf
 
 lint: $(VENV)/.installed ## ruff
 	$(BIN)/ruff check && $(BIN)/ruff format --check

@@ -1,7 +1,8 @@
 """What a chapter's first cell calls, and the command line that runs chapters.
 
 ``python -m lib.book rerun 02_gp --preset paper -p seed 3 --out runs`` reruns a chapter;
-``compare runs`` lays its results beside the committed ones; ``execute`` fills the cache that the
+``list`` shows chapters, parameters and presets; ``compare runs`` lays results of a rerun beside the
+committed ones; ``execute`` fills the cache that the
 rendered book is made from; ``refresh`` stores outputs and default results in the book itself.
 """
 
@@ -10,8 +11,8 @@ import os
 import sys
 from pathlib import Path
 
-from lib import chapters
-from lib.ledger import RESULTS, Run, compare
+from lib import chapters, pages, printing
+from lib.ledger import RESULTS, Run, compare, load_results
 from lib.provenance import badge, collect
 
 
@@ -66,10 +67,40 @@ def own_parameters(chapter, namespace):
     return {name: namespace[name] for name in names if name in namespace}
 
 
+def describe(chapter):
+    """A chapter's title, parameters, types and presets, as aligned text."""
+    known = chapters.parameters(chapter)
+    heading = f"{chapter}: {pages.title(chapter)}"
+    if not known:
+        return f"{heading}\n  (no parameters)\n"
+    presets = {preset: chapters.preset_values(chapter, preset) for preset in chapters.PRESETS}
+    results = load_results()
+    costs = [pages.cost(results.get((chapter, preset), {})) or "-" for preset in presets]
+    rows = [("parameter", "type", *presets)]
+    for name, value in known.items():
+        values = (repr(preset[name]) for preset in presets.values())
+        rows.append((name, type(value).__name__, *values))
+    rows.append(("time, memory", "", *costs))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    )
+    return "\n".join([heading, *(f"  {line}".rstrip() for line in lines), ""])
+
+
+def _write_for_colab(chapter, options):
+    target = options.out / f"{chapter}.ipynb"
+    chapters.write_notebook(chapters.for_colab(chapter, options.address), target)
+    return target
+
+
 def main(arguments=None):
     """Run the command line; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m lib.book", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    listing = commands.add_parser("list", help="chapters, their parameters and presets")
+    listing.add_argument("chapter", nargs="?", help="only this one")
     rerun = commands.add_parser("rerun", help="execute a chapter with other parameters")
     rerun.add_argument("chapter")
     rerun.add_argument("--preset", default="default", help=", ".join(chapters.PRESETS))
@@ -81,9 +112,15 @@ def main(arguments=None):
     beside.add_argument("folder", type=Path)
     execute = commands.add_parser("execute", help="execute what changed, for the rendered book")
     refresh = commands.add_parser("refresh", help="store outputs and default results in the book")
+    colab = commands.add_parser("colab", help="chapters that install the book first, for Colab")
+    colab.add_argument("address", help="where git clones the book from")
+    colab.add_argument("--out", type=Path, required=True, help="folder for the notebooks")
     refresh.add_argument("chapters", nargs="*")
     for command in (execute, refresh):
         command.add_argument("--jobs", type=int, help="chapters at a time (default: one a core)")
+    pdf = commands.add_parser("pdf", help="print a book that is rendered as one page")
+    pdf.add_argument("site", type=Path)
+    pdf.add_argument("--out", type=Path, required=True, help="the PDF")
     options = parser.parse_args(arguments)
     try:
         if options.command == "rerun":
@@ -94,6 +131,13 @@ def main(arguments=None):
             }
             overrides = chapters.parse_parameters(options.chapter, overrides)
             done = [chapters.rerun(options.chapter, options.preset, overrides, options.out)]
+        elif options.command == "list":
+            names = [options.chapter] if options.chapter else chapters.chapters()
+            done = [describe(chapter) for chapter in names]
+        elif options.command == "pdf":
+            done = [printing.print_pdf(options.site, options.out)]
+        elif options.command == "colab":
+            done = [_write_for_colab(name, options) for name in chapters.chapters()]
         elif options.command == "compare":
             rows, differing = compare(options.folder, RESULTS)
             print("\n".join(rows))

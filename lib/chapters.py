@@ -16,6 +16,17 @@ BOOK = ROOT / "book"
 BUILD = ROOT / "_build"
 PRESETS = ("smoke", "default", "paper")
 _CELL_TIMEOUT_S = 1800
+_COLAB_SETUP = """\
+# @title Fetch the book and install what it is pinned to (minutes, once a session)
+import os, subprocess, sys
+
+if not os.path.exists("the-book"):
+    subprocess.run(["git", "clone", "-q", "--depth", "1", "{address}", "the-book"], check=True)
+    pip = [sys.executable, "-m", "pip", "install", "-q", "-r", "the-book/requirements.txt"]
+    subprocess.run(pip, check=True)
+sys.path.insert(0, os.path.abspath("the-book"))
+os.chdir("the-book/{folder}")
+"""
 
 
 def chapters():
@@ -134,6 +145,42 @@ def preset_name(chapter, preset, values):
     return preset if preset_values(chapter, preset) == values else "custom"
 
 
+def script(chapter):
+    """A chapter as a Python script: its text as comments, its cells between ``# %%`` marks."""
+    parts = []
+    for cell in read(chapter).cells:
+        lines = cell.source.splitlines()
+        if cell.cell_type == "markdown":
+            parts.append("\n".join(["# %% [markdown]", *(f"# {line}".rstrip() for line in lines)]))
+        else:
+            magic = [f"# {line}" if line.startswith("%") else line for line in lines]
+            parts.append("\n".join(["# %%", *magic]))
+    return "\n\n".join(parts) + "\n"
+
+
+def for_colab(chapter, address):
+    """A chapter as a notebook that first fetches the book and installs what it is pinned to.
+
+    Parameters
+    ----------
+    chapter : str
+    address : str
+        Where git clones the book from.
+
+    Returns
+    -------
+    nbformat.NotebookNode
+    """
+    import nbformat
+
+    notebook = read(chapter)
+    source = _COLAB_SETUP.format(address=address, folder=(Path("book") / chapter).parent)
+    cell = nbformat.v4.new_code_cell(source, id="setup")
+    cell.metadata["cellView"] = "form"
+    notebook.cells.insert(0, cell)
+    return notebook
+
+
 def rerun(chapter, preset, overrides, folder):
     """Execute a chapter with its own parameters; write notebook and results to `folder`.
 
@@ -169,7 +216,7 @@ def rerun(chapter, preset, overrides, folder):
     for cell in notebook.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"].append("hide-input")
-    _write_notebook(notebook, target)
+    write_notebook(notebook, target)
     return target
 
 
@@ -216,7 +263,7 @@ def refresh(names=(), jobs=None):
         with tempfile.TemporaryDirectory() as folder:
             notebooks = _run_all(group, Path(folder), jobs)
             for chapter, notebook in zip(group, notebooks, strict=True):
-                _write_notebook(notebook, BOOK / f"{chapter}.ipynb")
+                write_notebook(notebook, BOOK / f"{chapter}.ipynb")
             for path in sorted(Path(folder).iterdir()):
                 write_bytes(BOOK / "results" / path.name, path.read_bytes())
     return wanted
@@ -343,8 +390,8 @@ class _environment:
                 os.environ[name] = value
 
 
-def _write_notebook(notebook, path):
-    """Write without what differs from run to run and no reader needs: timings, widget states."""
+def write_notebook(notebook, path):
+    """Write a notebook without what no reader needs: timings, widget states."""
     import nbformat
 
     for cell in notebook.cells:

@@ -10,6 +10,8 @@ import io
 import json
 import math
 import os
+import resource
+import time
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -96,6 +98,8 @@ class Run:
         Seeded with the parameter `seed`, if the chapter has one.
     arrays : dict of str to ndarray
         Small arrays, such as learned weights, that others may want to check.
+    started : float
+        Clock at the start, in seconds: `save` writes how long the run took.
     """
 
     chapter: str
@@ -106,6 +110,7 @@ class Run:
     values: dict = dataclasses.field(default_factory=dict)
     rng: "np.random.Generator | None" = None
     arrays: dict = dataclasses.field(default_factory=dict)
+    started: float = dataclasses.field(default_factory=time.monotonic)
 
 
 def load_claims(path=CLAIMS):
@@ -192,6 +197,10 @@ def save(run, *, claims=CLAIMS):
         raise ValueError(f"chapter {run.chapter} must record every claim it has, misses {missing}")
     result = {name: getattr(run, name) for name in ("chapter", "preset", "parameters")}
     result |= {"provenance": run.provenance, "values": run.values}
+    # On Linux the peak is in kB. It is that of the process: a chapter has a kernel of its own.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    seconds = time.monotonic() - run.started
+    result["cost"] = {"seconds": round(seconds, 1), "peak_mb": round(peak)}
     path = Path(run.folder) / f"{Path(run.chapter).name}.{run.preset}.json"
     if run.arrays:
         import numpy as np
@@ -344,7 +353,7 @@ class Verdicts(list):
         return self.html()
 
     def html(self, root=""):
-        """Render as an HTML table whose links to chapters start with `root`."""
+        """Render as an HTML table whose links to chapters start with `root`, or stay beside it."""
         columns = {"Claim": [_describe(row, root) for row in self]}
         columns["Paper's value"] = [html.escape(row.claim.paper_value or "–") for row in self]
         columns["Ours, default scale"] = [_cell(row.default, row.at_default) for row in self]
@@ -384,7 +393,8 @@ def _describe(row, root):
     name = f"<strong>{claim.id}</strong>"
     if row.verdict != NOT_YET:
         anchor = f"#{claim.figure}" if claim.figure else ""
-        name = f'<a href="{root}{claim.chapter}.html{anchor}">{name}</a>'
+        page = f"{root}{claim.chapter}" if root else Path(claim.chapter).name
+        name = f'<a href="{page}.html{anchor}">{name}</a>'
     text = f"{name} <small>{_PAPERS[claim.paper]}, {html.escape(claim.place)}</small><br>"
     text += html.escape(claim.claim)
     return text + (f"<br><code>{html.escape(claim.rule)}</code>" if claim.rule else "")

@@ -2,13 +2,15 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 
 import nbformat
 import pytest
 
-from lib import book, chapters, ledger, provenance
+from lib import book, chapters, ledger, pages, provenance
 
 CHAPTERS = chapters.chapters()
 PARAMETERISED = [chapter for chapter in CHAPTERS if chapters.parameters(chapter)]
@@ -49,6 +51,8 @@ def test_smoke_rerun(chapter, tmp_path):
     assert "hide-input" in injected[0].metadata["tags"]
     result = json.loads(next(tmp_path.glob("*.smoke.json")).read_text())
     assert result["preset"] == "smoke"
+    assert result["cost"]["seconds"] > 0
+    assert 50 < result["cost"]["peak_mb"] < 10_000
     assert result["parameters"] == chapters.preset_values(chapter, "smoke")
     claims = [claim for claim in ledger.load_claims().values() if claim.chapter == chapter]
     assert {claim.id for claim in claims if not claim.needs} <= set(result["values"])
@@ -258,3 +262,83 @@ def test_locale_and_working_directory_do_not_matter(tmp_path):
         check=True,
     )
     assert done.stdout.strip() == "25"
+
+
+def test_list_shows_every_parameter_with_its_type_and_presets(capsys):
+    assert book.main(["list"]) == 0
+    text = capsys.readouterr().out
+    for chapter in CHAPTERS:
+        assert f"{chapter}: " in text
+        for name, value in chapters.parameters(chapter).items():
+            line = next(li for li in book.describe(chapter).splitlines() if f" {name} " in li)
+            assert line.split()[1] == type(value).__name__
+            assert line.endswith(f" {chapters.preset_values(chapter, 'paper')[name]!r}")
+            assert line.rstrip() in text
+
+
+def test_list_of_an_unknown_chapter_is_refused(capsys):
+    assert book.main(["list", "99_x"]) == 2
+    assert "chapter must be one of" in capsys.readouterr().err
+
+
+def test_what_a_page_says_of_rerunning_is_what_the_command_line_takes(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(chapters, "rerun", lambda *arguments: seen.append(arguments) or "done")
+    for chapter in PARAMETERISED:
+        lines = pages.rerun(chapter).splitlines()
+        line = next(line for line in lines if line.startswith(".venv/bin/python -m lib.book rerun"))
+        assert book.main(shlex.split(line)[3:]) == 0
+        name, preset, values, _ = seen[-1]
+        assert (name, preset) == (chapter, "default")
+        assert values.keys() <= chapters.parameters(chapter).keys()
+        assert values != {key: chapters.parameters(chapter)[key] for key in values}
+
+
+@pytest.mark.parametrize(
+    ("remote", "expected"),
+    [("https://github.com/a/b.git", "a/b"), ("git@github.com:a/b", "a/b"), ("/disk/b", None)],
+)
+def test_buttons_lead_to_the_checkouts_home(remote, expected, monkeypatch):
+    monkeypatch.delenv("BOOK_REPOSITORY", raising=False)
+    done = subprocess.CompletedProcess([], 0, stdout=remote + "\n")
+    monkeypatch.setattr(pages.subprocess, "run", lambda *_, **__: done)
+    assert pages.repository() == expected
+    text = pages.rerun("01_ou")
+    assert ("mybinder.org/v2/gh/a/b/" in text) == (expected is not None)
+    assert ("blob/gh-pages/colab/01_ou.ipynb" in text) == (expected is not None)
+
+
+def test_a_smaller_run_is_not_counted_as_the_papers():
+    claim = next(iter(ledger.load_claims().values()))
+    small = ledger.Verdict(claim, {"value": 1.0}, None, ledger.HOLDS, ledger.NOT_AT_SCALE)
+    assert pages.outcome(small) == "holds in a smaller run"
+    assert pages.outcome(small._replace(verdict=ledger.FAILS)) == ledger.FAILS
+
+
+def test_the_summary_counts_every_claim_once():
+    text = pages.summary([ledger.RESULTS])
+    counts = [int(number) for number in re.findall(r"</span>(\d+) ", text)]
+    assert sum(counts) == len(ledger.load_claims())
+
+
+def test_a_script_of_a_chapter_is_its_code():
+    text = chapters.script("01_ou")
+    compile(text, "01_ou.py", "exec")
+    assert all(cell.source.splitlines()[-1] in text for cell in code_cells("01_ou"))
+
+
+def test_a_chapter_runs_as_in_colab(tmp_path):
+    """From an empty folder, with nothing of the book on the path, the first cell fetches it all."""
+    from nbclient import NotebookClient
+
+    if not (ledger.ROOT / ".git").exists():
+        pytest.skip("the book is not a git checkout, so it cannot be cloned")
+    notebook = chapters.for_colab("01_ou", str(ledger.ROOT))
+    for cell in notebook.cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            values = chapters.preset_values("01_ou", "smoke") | {"preset": "smoke"}
+            cell.source = "\n".join(f"{name} = {value!r}" for name, value in values.items())
+    notebook.cells.append(nbformat.v4.new_code_cell("import lib; print(lib.__file__)"))
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert notebook.cells[-1].outputs[0].text.strip() == f"{tmp_path}/the-book/lib/__init__.py"
+    assert (tmp_path / "the-book" / "_build" / "results" / "01_ou.smoke.json").exists()

@@ -85,3 +85,21 @@ def test_importing_the_package_loads_nothing_else():
     code = "import sys; before = set(sys.modules); import lib; print(set(sys.modules) - before)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "{'lib'}"
+
+
+def test_the_workflow_runs_what_the_readme_names():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text())
+    steps = [step.get("run", "") for step in workflow["jobs"]["test"]["steps"]]
+    assert ".ci/run" in steps
+    assert "make test" in (ROOT / ".ci" / "run").read_text().splitlines()
+    assert "make book" in steps
+    assert workflow["permissions"] == {"contents": "read"}
+    assert workflow["jobs"]["publish"]["if"] == "github.event_name == 'push'"
+
+
+def test_binder_installs_what_make_installs():
+    script = (ROOT / ".binder" / "postBuild").read_text()
+    for arguments in ("-r requirements.txt", "--no-deps -e ."):
+        assert arguments in script
+        assert arguments in (ROOT / "Makefile").read_text()
+    assert (ROOT / ".binder" / "postBuild").stat().st_mode & 0o111
