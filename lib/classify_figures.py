@@ -36,7 +36,7 @@ def codes(images, maps):
     for line, (name, pictures) in zip(axes, rows.items(), strict=True):
         for ax, picture in zip(line, pictures, strict=True):
             # Few levels and whole pixels: noise is what makes a picture's file large.
-            levels = plt.get_cmap("gray" if name == "image" else "magma", 16)
+            levels = plt.get_cmap("gray" if name == "image" else "magma", 8)
             ax.imshow(picture, cmap=levels, interpolation="nearest")
             ax.set(xticks=[], yticks=[])
             ax.grid(visible=False)
@@ -113,7 +113,7 @@ def nonzeros(points, n_values):
     n_values : int
         Number of all values that the network reads of an image.
     """
-    figure, ax = plt.subplots(figsize=(0.7 * WIDTH, 3.4))
+    figure, ax = plt.subplots(figsize=(0.7 * WIDTH, 4.0))
     for scheme in dict.fromkeys(name for name, _ in points):
         own = sorted((c, *point) for (name, c), point in points.items() if name == scheme)
         kept = [k for _, k, _ in own]
@@ -133,7 +133,7 @@ def nonzeros(points, n_values):
     above = ax.secondary_xaxis("top", functions=(lambda x: x / n_values, lambda x: x * n_values))
     above.set_xlabel("share of all values")
     if points:
-        ax.legend(fontsize=8)
+        figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
