@@ -89,7 +89,7 @@ def by_condition(results):
 
 
 def lines(accuracies):
-    """Table 1 and ours as text, a line for each scheme and pruning.
+    """Table 1 and ours as text, for each scheme and pruning.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def lines(accuracies):
         line += f"last epoch {a.final:.1f} %"
         if name in TABLE_1 and c in CUTOFFS:
             mean, std = TABLE_1[name][CUTOFFS.index(c)]
-            line += f"; paper {mean:.2f} ± {std:.2f}, difference {a.best - mean:+.1f}"
+            line += f";\n    paper {mean:.2f} ± {std:.2f}, difference {a.best - mean:+.1f}"
         found.append(line)
     return found
 
