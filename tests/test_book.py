@@ -94,7 +94,9 @@ def test_every_claim_of_a_chapter_points_at_one_of_its_figures():
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_cells_are_short(chapter):
     for cell in code_cells(chapter):
-        assert len(cell.source.splitlines()) <= 15, cell.source[:60]
+        # A list of parameters is as long as it is.
+        if "parameters" not in cell.metadata.get("tags", []):
+            assert len(cell.source.splitlines()) <= 15, cell.source[:60]
 
 
 def test_all_notebooks_together_are_small():
