@@ -197,8 +197,10 @@ class LagCovariance:
         self._require_windows()
         if center:
             moment = self._moment - np.multiply.outer(self._sum, self._sum) / self.n_windows
-            # A lag that does not vary leaves only rounding errors of its square, of either sign.
-            kept = np.einsum("scsc->sc", moment) > _ROUNDING * np.einsum("scsc->sc", self._moment)
+            # A lag that does not vary leaves only rounding errors, of either sign, of the squares
+            # of its channel.
+            squares = np.einsum("scsc->sc", self._moment).max(axis=0)
+            kept = np.einsum("scsc->sc", moment) > _ROUNDING * squares
             moment[~kept] = 0
             moment[:, :, ~kept] = 0
         else:
