@@ -7,6 +7,9 @@ from numbers import Integral, Real
 
 import numpy as np
 
+# Magnitudes whose squares float64 holds to full precision, however many are summed.
+SMALLEST, LARGEST = 1e-140, 1e140
+
 
 def check_count(name, value, minimum=1):
     """Return `value` as an int if it is a whole number of at least `minimum`."""
@@ -16,13 +19,23 @@ def check_count(name, value, minimum=1):
 
 
 def check_number(name, value, minimum=-np.inf, *, open_minimum=False, maximum=np.inf):
-    """Return `value` as a finite float if it lies between `minimum` and `maximum`."""
-    valid = isinstance(value, Real) and not isinstance(value, bool) and np.isfinite(value)
-    if not valid or value < minimum or value > maximum or (open_minimum and value == minimum):
+    """Return `value` as a finite float if it lies between `minimum` and `maximum`.
+
+    Like those of arrays, numbers must be 0 or of a magnitude whose square float64 holds.
+    """
+    try:
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else np.nan
+    except OverflowError:
+        number = np.inf
+    valid = minimum <= number <= maximum and not (open_minimum and number == minimum)
+    computable = number == 0 or SMALLEST <= abs(number) <= LARGEST
+    if not valid or not computable:
         bound = f"{'>' if open_minimum else '>='} {minimum}" if minimum > -np.inf else ""
         bound += f" and <= {maximum}" if maximum < np.inf else ""
+        if np.isfinite(number) and not computable:
+            bound += f" of a magnitude from {SMALLEST} to {LARGEST}"
         raise ValueError(f"{name} must be a finite number {bound}".rstrip() + f", got {value!r}")
-    return float(value)
+    return number
 
 
 def check_choice(name, value, choices):
@@ -39,7 +52,23 @@ def check_rng(rng):
     return np.random.default_rng(rng)
 
 
-def check_array(name, value, shape=None):
+def as_array(name, value, kinds="iuf"):
+    """Return `value` as an array of integers or real floats, whose values are not looked at."""
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} must not be masked: fill what is missing, or leave it out")
+    try:
+        array = np.asarray(value)
+    # Ragged lists; tensors on another device, sparse ones, or such that gradients are wanted of.
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"{name} must be a regular array of numbers, got {type(value).__name__}: {error}"
+        ) from error
+    if array.dtype.kind not in kinds:
+        raise ValueError(f"{name} must hold integers or real floats, got dtype {array.dtype}")
+    return array
+
+
+def check_array(name, value, shape=None, power=2):
     """Return `value` as a finite float64 array.
 
     Parameters
@@ -50,23 +79,31 @@ def check_array(name, value, shape=None):
         Integers or real floats.
     shape : tuple of (int or None), optional
         Required shape; None leaves an axis free.
+    power : int
+        Highest power of the values that is computed. It must neither overflow nor vanish: the
+        largest magnitude must be 0, or for squares from 1e-140 to 1e140.
     """
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"{name} must be a regular array, got {type(value).__name__}") from error
-    if array.dtype.kind not in "iuf":
-        raise ValueError(f"{name} must hold integers or real floats, got dtype {array.dtype}")
+    array = as_array(name, value)
     if shape is not None and (
         array.ndim != len(shape)
         or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True))
     ):
         wanted = "(" + ", ".join("any" if want is None else str(want) for want in shape) + ")"
         raise ValueError(f"{name} must have shape {wanted}, got {array.shape}")
-    array = array.astype(np.float64, copy=False)
-    if not np.isfinite(array).all():
+    with np.errstate(over="ignore"):
+        array = np.asarray(array, dtype=np.float64)
+    if not array.size:
+        return array
+    largest = max(array.max(), -array.min())
+    if not np.isfinite(largest):
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(f"{name} must be finite, got {array[where]} at index {where}")
+    least, most = (bound ** (2 / power) for bound in (SMALLEST, LARGEST))
+    if largest > most or 0 < largest < least:
+        raise ValueError(
+            f"{name} must be zero, or of a magnitude from {least:.3g} to {most:.3g} that float64 "
+            f"can compute with, got {largest:.3g}"
+        )
     return array
 
 
@@ -109,14 +146,15 @@ def check_recordings(x, channels=None, min_samples=1, first=0):
     recordings = []
     # Recordings may be many and short: what they are called is put together where it is told.
     for item in x if several else [x]:
-        array = item if isinstance(item, np.ndarray) else np.asarray(item)
+        array = item
+        if type(item) is not np.ndarray or item.dtype.kind not in "iuf":
+            array = as_array(f"x[{first + len(recordings)}]" if several else "x", item)
         if array.ndim == 1:
             array = array[:, None]
         if channels is None and array.ndim == 2:
             channels = array.shape[1]
         if (
-            array.dtype.kind not in "iuf"
-            or array.ndim != 2
+            array.ndim != 2
             or array.shape[1] != channels
             or channels == 0
             or len(array) < min_samples
@@ -129,8 +167,6 @@ def check_recordings(x, channels=None, min_samples=1, first=0):
 
 def _wrong_recording(item, array, channels, min_samples):
     """Say what a recording must be and is not."""
-    if array.dtype.kind not in "iuf":
-        return f"hold integers or real floats, got dtype {array.dtype}"
     if array.ndim != 2:
         return f"have shape (n_samples,) or (n_samples, n_channels), got {np.shape(item)}"
     if array.shape[1] != channels or channels == 0:

@@ -13,6 +13,8 @@ from lib._checks import check_array, check_choice, check_count, check_number
 from lib._curves import MODELS
 
 _MAX_EVALUATIONS = 400
+# Radians beyond which an orientation modulo π has lost too many digits.
+_TURNS = 1e6
 
 
 class CurveFit(NamedTuple):
@@ -139,8 +141,20 @@ def fit_curve(model, x, y, total=None):
         raise ValueError(f"x must be > 0 for model {model!r}, got {x.min()}")
     if total is not None:
         total = check_count("total", total)
+        if total > 2**53:
+            raise ValueError(f"total must be at most 2**53, got {total}")
+    different = len(np.unique(np.round(x % np.pi, 9)))
+    if known.of_orientations and (different < k + 2 or np.abs(x).max() > _TURNS):
+        raise ValueError(
+            f"x must hold {k + 2} different orientations or more, none beyond {_TURNS} radians, "
+            f"got {different}, up to {np.abs(x).max():.3g}"
+        )
     positive = np.array([name.endswith("+") for name in known.names])
-    result, values = _best(known, positive, x, y, total)
+    try:
+        result, values = _best(known, positive, x, y, total)
+    # SciPy's, of a start at which the curve or its gradient is not finite.
+    except ValueError as error:
+        raise ValueError(f"x must suit model {model!r}, got {x.min()} to {x.max()}") from error
     curve, gradient = known.evaluate(x, *values)
     rss = float(((y - curve) ** 2).sum())
     # What rounding leaves of a perfect fit.
@@ -272,7 +286,7 @@ def _best(model, positive, x, y, total):
         )
 
     starts = [inner_of(np.array(start)) for start in model.starts(x, y)]
-    with np.errstate(over="ignore", under="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         best = min((fit(start, method="lm") for start in starts), key=lambda done: done.cost)
         if model.limits is not None:
             low, high = (inner_of(np.array(limit)) for limit in model.limits(x, y))

@@ -181,7 +181,9 @@ class PastFutureCCA(TransformerMixin, BaseEstimator):
         Returns
         -------
         float
-            -½ Σ ln(1 - σ_i²); infinite where a correlation is 1.
+            -½ Σ ln(1 - σ_i²); infinite where a correlation is 1. Where the future follows from the
+            past (a noise-free oscillation, a smooth kernel), correlations are 1 up to rounding,
+            and the value says no more than that there is much; a `ridge` makes it definite.
         """
         check_is_fitted(self, "correlations_")
         if rank is not None and check_count("rank", rank) > len(self.correlations_):
@@ -203,8 +205,11 @@ class PastFutureCCA(TransformerMixin, BaseEstimator):
         mean = covariance.means[0]
         # A constant series leaves only the rounding errors of its mean.
         floor = (4 * np.finfo(float).eps * np.abs(mean).max()) ** 2 if self.center else 0.0
-        if blocks.past.diagonal().max() <= floor:
-            raise ValueError("x must vary: it is constant, so it has no canonical directions")
+        if min(blocks.past.diagonal().max(), blocks.future.diagonal().max()) <= floor:
+            raise ValueError(
+                "x must vary: it is constant, or the same in all windows, so it has no canonical "
+                "directions"
+            )
         self._solve(blocks, covariance.channels)
         self.mean_ = mean if self.center else np.zeros_like(mean)
         self.covariance_ = covariance
@@ -236,14 +241,14 @@ class PastFutureCCA(TransformerMixin, BaseEstimator):
 
 def check_blocks(past, cross, future):
     """Return the three second-moment blocks as float64, checked for shape and symmetry."""
-    past = check_array("past", past, (None, None))
-    future = check_array("future", future, (None, None))
+    past = check_array("past", past, (None, None), power=1)
+    future = check_array("future", future, (None, None), power=1)
     for name, block in (("past", past), ("future", future)):
         if block.shape[0] != block.shape[1] or block.size == 0:
             raise ValueError(f"{name} must be a square matrix, got shape {block.shape}")
         if np.abs(block - block.T).max() > 1e-8 * np.abs(block).max():
             raise ValueError(f"{name} must be symmetric, got differences across its diagonal")
-    cross = check_array("cross", cross, (len(future), len(past)))
+    cross = check_array("cross", cross, (len(future), len(past)), power=1)
     return LagBlocks(past, cross, future)
 
 
@@ -328,10 +333,12 @@ def projection_information(filters, past, cross, future):
     blocks = check_blocks(past, cross, future)
     filters = check_array("filters", filters, (None, len(blocks.past)))
     whiten = _whitening("future", blocks.future)
-    explained = whiten @ blocks.cross @ filters.T
-    variance = filters @ blocks.past @ filters.T
+    with np.errstate(over="ignore", invalid="ignore"):
+        explained = whiten @ blocks.cross @ filters.T
+        variance = filters @ blocks.past @ filters.T
+        left = variance - explained.T @ explained
     before = _log_determinant("filters", variance)
-    after = _log_determinant("cross", variance - explained.T @ explained)
+    after = _log_determinant("cross", left)
     return 0.5 * (before - after)
 
 
@@ -366,6 +373,8 @@ def _log_determinant(name, matrix):
     """
     variance = matrix.diagonal()
     values = np.zeros(1)
+    if not np.isfinite(matrix).all():
+        raise ValueError(f"{name} must leave a finite covariance, got one beyond float64")
     if variance.size and variance.min() > 0:
         scale = 1 / np.sqrt(variance)
         values = np.linalg.eigvalsh(scale[:, None] * matrix * scale)

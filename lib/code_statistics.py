@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from lib import codes, datasets
-from lib._checks import check_array, check_count, check_rng
+from lib._checks import as_array, check_array, check_count, check_rng
 from lib.orientation import CurveFit, fit_curve
 
 # Bins of the published histograms of magnitudes; fits compare curves with their left edges.
@@ -216,7 +216,7 @@ def magnitude_counts(magnitudes, group, n_groups, edges=EDGES):
     below, above : int
     """
     magnitudes = check_array("magnitudes", magnitudes, (None,))
-    group = np.asarray(group)
+    group = as_array("group", group)
     edges = _check_edges(edges)
     n_groups, n_bins = check_count("n_groups", n_groups), len(edges) - 1
     if group.shape != magnitudes.shape or group.dtype.kind not in "iu":
@@ -228,7 +228,7 @@ def magnitude_counts(magnitudes, group, n_groups, edges=EDGES):
     below, above = magnitudes < edges[0], magnitudes > edges[-1]
     inside = ~(below | above)
     bins = np.searchsorted(edges, magnitudes[inside], side="right") - 1
-    bins = np.minimum(bins, n_bins - 1) + n_bins * group[inside]
+    bins = np.minimum(bins, n_bins - 1) + n_bins * group[inside].astype(np.intp)
     counts = np.bincount(bins, minlength=n_bins * n_groups).reshape(n_groups, n_bins)
     return counts, int(below.sum()), int(above.sum())
 
@@ -250,7 +250,7 @@ def nearest_orientation(theta, n_theta):
     n_theta = check_count("n_theta", n_theta)
     turns = check_array("theta", theta) * (n_theta / np.pi)
     # A neighbour's border must not depend on rounding: exact orientations lie mid-bin.
-    return np.floor(turns + 0.5).astype(np.intp) % n_theta
+    return (np.floor(turns + 0.5) % n_theta).astype(np.intp)
 
 
 def fit_models(models, x, histograms, totals=None):
@@ -276,7 +276,7 @@ def fit_models(models, x, histograms, totals=None):
     ValueError
         An argument is not allowed, or no image has a histogram.
     """
-    histograms = np.asarray(histograms, dtype=float)
+    histograms = as_array("histograms", histograms).astype(float)
     if histograms.ndim != 2 or not histograms.size:
         raise ValueError(f"histograms must have shape (n, n_bins), got {histograms.shape}")
     empty = np.isnan(histograms).all(axis=1) | (histograms == 0).all(axis=1)
@@ -284,14 +284,22 @@ def fit_models(models, x, histograms, totals=None):
         raise ValueError("histograms must hold at least one that is not empty")
     filled = check_array("histograms", histograms[~empty])
     shares = dict(zip(np.flatnonzero(~empty), filled / filled.sum(axis=1)[:, None], strict=True))
-    if totals is None:
-        totals = [None] * len(histograms)
-    elif len(totals) != len(histograms):
-        raise ValueError(f"totals must hold {len(histograms)} numbers, got {len(totals)}")
+    numbers = dict.fromkeys(shares)
+    if totals is not None:
+        totals = as_array("totals", totals)
+        if totals.shape != (len(histograms),):
+            raise ValueError(f"totals must hold {len(histograms)} numbers, got {totals.shape}")
+        known = check_array("totals", totals[~empty])
+        if known.min() < 1 or (known % 1 != 0).any():
+            raise ValueError(f"totals must be whole numbers >= 1, got {known}")
+        numbers = dict(zip(shares, map(int, known), strict=True))
     fits = {model: [None] * len(histograms) for model in models}
     for model, row in fits.items():
         for i, y in shares.items():
-            row[i] = fit_curve(model, x, y, None if totals[i] is None else int(totals[i]))
+            try:
+                row[i] = fit_curve(model, x, y, numbers[i])
+            except ValueError as error:
+                raise ValueError(f"x and histograms[{i}] cannot be fitted: {error}") from error
     return ModelFits(fits, empty)
 
 
@@ -348,7 +356,12 @@ def circular_median(theta):
 
 def orientation_distance(a, b):
     """Distance of orientations in radians, from 0 to π/2."""
-    return np.abs((np.asarray(a) - b + np.pi / 2) % np.pi - np.pi / 2)
+    a, b = check_array("a", a), check_array("b", b)
+    # Other shapes are left to broadcasting, which must be possible.
+    for one, other in zip(a.shape[::-1], b.shape[::-1], strict=False):
+        if one != other and 1 not in (one, other):
+            raise ValueError(f"a and b must have shapes that match, got {a.shape} and {b.shape}")
+    return np.abs((a - b + np.pi / 2) % np.pi - np.pi / 2)
 
 
 def median_interval(values, rng, n_boot=2000, median=np.median):

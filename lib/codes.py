@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from lib import _admm, csc, datasets
-from lib._checks import check_array, check_count
+from lib._checks import SMALLEST, check_array, check_count, check_number
 from lib.ledger import write_bytes
 from lib.provenance import ROOT
 
@@ -124,7 +124,7 @@ def contrast_normalise(images):
     images = check_array("images", images, (None, None, None))
     if 0 in images.shape or min(images.shape[1:]) < 8:
         raise ValueError(f"images must be at least one, of 8 × 8 pixels, got {images.shape}")
-    constant = np.ptp(images, axis=(1, 2)) == 0
+    constant = np.ptp(images, axis=(1, 2)) < SMALLEST
     if constant.any():
         raise ValueError(f"images must not be constant, image {int(np.argmax(constant))} is")
     return np.stack([local_contrast_normalise(image)[0] for image in images]).astype(np.float32)
@@ -149,6 +149,7 @@ def prepare(source, size, n=None, protocol="code"):
     ndarray (n, size, size) float32
     """
     fit = check_protocol(protocol).fit
+    size = check_count("size", size, 8)
     return contrast_normalise(datasets.photographs(source, size, n, fit))
 
 
@@ -174,7 +175,7 @@ def iter_codes(images, atoms, lmbda, *, store=STORE, device=None, progress=False
     ImageCode
         In the order of the images.
     """
-    images = check_array("images", images, (None, None, None)).astype(np.float32)
+    images = _check_images(images)
     atoms = check_array("atoms", atoms, (None, None, None))
     paths = [None] * len(images)
     if store is not None:
@@ -215,6 +216,7 @@ def measure(images, atoms, lmbda, **settings):
     -------
     Measures
     """
+    images = check_array("images", images, (None, None, None))
     rows = []
     codes = iter_codes(images, atoms, lmbda, **settings)
     for image, code in zip(images, codes, strict=True):
@@ -248,14 +250,16 @@ def convergence(images, atoms, lmbda, at, *, rho=None, auto_rho=True, device="cp
     -------
     Convergence
     """
-    at = sorted({check_count("at", int(m)) for m in at})
-    images = check_array("images", images, (None, None, None)).astype(np.float32)
-    bank = _admm.AtomBank(
-        torch.as_tensor(atoms, dtype=torch.float32, device=device), *images.shape[1:]
-    )
-    stack = torch.as_tensor(images, device=device)
-    start = torch.full((len(images),), 50 * lmbda + 1 if rho is None else rho, dtype=torch.float64)
-    state = _admm.Iteration(bank, stack, lmbda, start.to(device), relax=1.8)
+    at = check_array("at", at, (None,))
+    if not len(at) or at.min() < 1 or (at % 1 != 0).any():
+        raise ValueError(f"at must hold whole numbers >= 1, got {at}")
+    at = np.unique(at).astype(int).tolist()
+    lmbda = check_number("lmbda", lmbda, 0.0, maximum=csc.largest(torch.float32))
+    rho = 50 * lmbda + 1 if rho is None else check_number("rho", rho, 1e-9)
+    images, atoms, device = csc.check_problem(images, atoms, device, torch.float32)
+    bank = _admm.AtomBank(atoms, *images.shape[1:])
+    start = torch.full((len(images),), rho, dtype=torch.float64)
+    state = _admm.Iteration(bank, images, lmbda, start.to(device), relax=1.8)
     rows = []
     for iteration in range(1, at[-1] + 1):
         primal, dual = state.step()
@@ -264,6 +268,8 @@ def convergence(images, atoms, lmbda, at, *, rho=None, auto_rho=True, device="cp
         if iteration in at:
             rows.append([_measure_state(state, i) for i in range(len(images))])
     objective, psnr, sparseness = np.moveaxis(np.array(rows), -1, 0)
+    if not np.isfinite(objective).all():
+        raise csc.NotFinite(int(np.argwhere(~np.isfinite(objective))[0, 1]), torch.float32)
     return Convergence(np.array(at), objective, psnr, sparseness)
 
 
@@ -316,6 +322,13 @@ def equal_quality(path, other):
     psnr = [_mean_gap(*(np.stack(p)[:, :, i] for p in (ours, theirs))) for i in range(n)]
     density = [_mean_gap(*(np.stack(p)[::-1, :, i] for p in (ours, theirs))) for i in range(n)]
     return np.array(psnr), np.array(density)
+
+
+def _check_images(images):
+    images = check_array("images", images, (None, None, None)).astype(np.float32)
+    if 0 in images.shape:
+        raise ValueError(f"images must be at least one, of a pixel or more, got {images.shape}")
+    return images
 
 
 def _mean_gap(ours, theirs):

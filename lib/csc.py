@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from lib import _admm
-from lib._checks import check_array, check_count, check_number
+from lib._checks import as_array, check_array, check_count, check_number
 
 # Raised when the same arguments give other coefficients, beyond rounding: stored codes are then
 # made anew.
@@ -49,6 +49,17 @@ class SparseCode(NamedTuple):
     primal_residual: np.ndarray
     dual_residual: np.ndarray
     rho: np.ndarray
+
+
+class NotFinite(ValueError):
+    """The code of an image is not finite; `image` is its index."""
+
+    def __init__(self, image, dtype):
+        super().__init__(
+            f"images, atoms, lmbda and rho must be of magnitudes with which {dtype} can compute, "
+            f"got a code of image {image} that is not finite"
+        )
+        self.image = image
 
 
 def sparse_code(
@@ -124,11 +135,12 @@ def sparse_code(
     Raises
     ------
     ValueError
-        An argument is out of range, not finite or of a wrong shape.
+        An argument is out of range, not finite or of a wrong shape; `NotFinite` where the code
+        of an image is not finite.
     """
-    images, atoms, device = _check_problem(images, atoms, device, dtype)
+    images, atoms, device = check_problem(images, atoms, device, dtype)
     n, k = len(images), len(atoms)
-    lmbda = check_number("lmbda", lmbda, 0)
+    lmbda = check_number("lmbda", lmbda, 0, maximum=largest(dtype))
     weights = None if weights is None else _check_vector("weights", weights, k, 0)
     max_iter = check_count("max_iter", max_iter)
     tol = check_number("tol", tol, 0)
@@ -168,8 +180,8 @@ def reconstruct(coefficients, atoms):
     Tensor (n, height, width)
         On the device and in the precision of the coefficients.
     """
-    coefficients = _check_coefficients(coefficients)
-    atoms = _tensor("atoms", atoms, 3, coefficients.device, coefficients.dtype)
+    coefficients = check_coefficients(coefficients)
+    atoms = check_tensor("atoms", atoms, 3, coefficients.device, coefficients.dtype)
     if len(atoms) != coefficients.shape[1]:
         raise ValueError(
             f"atoms must be {coefficients.shape[1]}, as many as the coefficients have maps, "
@@ -197,8 +209,8 @@ def psnr(images, reconstructions):
     ValueError
         Shapes differ, or the maximum of an image is not positive.
     """
-    images = _tensor("images", images, 3, "cpu", torch.float64)
-    reconstructions = _tensor("reconstructions", reconstructions, 3, "cpu", torch.float64)
+    images = check_tensor("images", images, 3, "cpu", torch.float64)
+    reconstructions = check_tensor("reconstructions", reconstructions, 3, "cpu", torch.float64)
     if images.shape != reconstructions.shape:
         raise ValueError(
             f"reconstructions must have the shape of images, {tuple(images.shape)}, "
@@ -222,7 +234,7 @@ def sparseness(coefficients):
     coefficients : Tensor or ndarray (n, K, height, width)
         Dense or sparse.
     """
-    coefficients = _check_coefficients(coefficients)
+    coefficients = check_coefficients(coefficients)
     size = coefficients[0].numel()
     used = [int(torch.count_nonzero(_values(x))) for x in coefficients]
     return 1 - np.array(used) / size
@@ -245,7 +257,7 @@ def prune(coefficients, cutoff, *, relative=False):
     Tensor (n, K, height, width)
         Sparse if `coefficients` are.
     """
-    coefficients = _check_coefficients(coefficients)
+    coefficients = check_coefficients(coefficients)
     cutoff = check_number("cutoff", cutoff, 0)
     pruned = []
     for x in coefficients:
@@ -360,6 +372,9 @@ def _collect(results, images, k, settings, sparse, progress):
         coefficients[r.image] = r.coefficients.to_sparse() if sparse else r.coefficients
     if sparse:
         coefficients = torch.stack(coefficients)
+    wrong = np.flatnonzero(~np.isfinite(numbers["objective"] + numbers["primal"] + numbers["dual"]))
+    if len(wrong):
+        raise NotFinite(int(wrong[0]), images.dtype)
     numbers = {_FIELD.get(name, name): v for name, v in numbers.items()}
     return SparseCode(coefficients, **numbers)
 
@@ -379,43 +394,59 @@ def _dense(coefficients):
     return coefficients.to_dense() if coefficients.is_sparse else coefficients
 
 
-def _tensor(name, value, n_axes, device, dtype):
+def check_tensor(name, value, n_axes, device, dtype):
     """A finite tensor of `n_axes` axes, none of them empty, on a device."""
     if not isinstance(value, torch.Tensor):
-        try:
-            value = np.asarray(value)
-        except ValueError as error:
-            raise ValueError(f"{name} must be a regular array: {error}") from error
-        if value.dtype.kind not in "iufb" or value.dtype.itemsize > 8:
+        value = as_array(name, value, "iufb")
+        if value.dtype.itemsize > 8:
             raise ValueError(f"{name} must hold real numbers, got dtype {value.dtype}")
-        value = torch.tensor(value.astype(value.dtype.newbyteorder("="), copy=False))
+        native = value.astype(value.dtype.newbyteorder("="), order="C", copy=False)
+        value = torch.tensor(native)
     elif value.is_complex():
         raise ValueError(f"{name} must hold real numbers, got dtype {value.dtype}")
+    elif value.device.type not in ("cpu", "cuda"):
+        raise ValueError(f"{name} must be on the CPU or a GPU, got device {value.device}")
+    elif value.layout not in (torch.strided, torch.sparse_coo if n_axes == 4 else torch.strided):
+        raise ValueError(f"{name} must not be sparse, got layout {value.layout}")
     if value.ndim != n_axes or 0 in value.shape:
         axes = {3: "(n, height, width)", 4: "(n, K, height, width)"}[n_axes]
         axes = "(K, h, w)" if name == "atoms" else axes
         raise ValueError(f"{name} must have shape {axes}, none of them 0, got {tuple(value.shape)}")
     value = value.detach().to(device, dtype)
-    if not bool(torch.isfinite(_values(value)).all()):
+    values = _values(value)
+    low, high = map(float, torch.aminmax(values)) if values.numel() else (0.0, 0.0)
+    if not np.isfinite([low, high]).all():
         raise ValueError(f"{name} must be finite in {dtype}, got NaN or infinite values")
+    if max(-low, high) > largest(dtype):
+        raise ValueError(f"{name} must be of magnitudes up to {largest(dtype):.3g} in {dtype}")
     return value
 
 
-def _check_coefficients(coefficients):
-    if isinstance(coefficients, torch.Tensor) and coefficients.is_floating_point():
-        return _tensor("coefficients", coefficients, 4, coefficients.device, coefficients.dtype)
-    return _tensor("coefficients", coefficients, 4, "cpu", torch.float32)
+def largest(dtype):
+    """Largest magnitude whose fourth power is finite: images meet atoms, and both are squared."""
+    return torch.finfo(dtype).max ** 0.25
 
 
-def _check_problem(images, atoms, device, dtype):
+def check_coefficients(coefficients):
+    """Finite coefficients (n, K, height, width), dense or sparse, in float32 or float64."""
+    kept = torch.float32, torch.float64
+    if isinstance(coefficients, torch.Tensor) and coefficients.dtype in kept:
+        return check_tensor(
+            "coefficients", coefficients, 4, coefficients.device, coefficients.dtype
+        )
+    return check_tensor("coefficients", coefficients, 4, "cpu", torch.float32)
+
+
+def check_problem(images, atoms, device, dtype):
     """Images and atoms as tensors on the device of the work."""
     if dtype not in (torch.float32, torch.float64):
         raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
     if device is None:
-        device = images.device if isinstance(images, torch.Tensor) else "cpu"
+        gpu = isinstance(images, torch.Tensor) and images.is_cuda
+        device = images.device if gpu else "cpu"
     device = check_device(device)
-    images = _tensor("images", images, 3, device, dtype)
-    atoms = _tensor("atoms", atoms, 3, device, dtype)
+    images = check_tensor("images", images, 3, device, dtype)
+    atoms = check_tensor("atoms", atoms, 3, device, dtype)
     _check_fit(atoms, images.shape[1:])
     zero = torch.nonzero(atoms.abs().amax((1, 2)) == 0)
     if len(zero):
@@ -447,7 +478,7 @@ def check_device(device):
 
 def _check_vector(name, value, n, minimum, open_minimum=False):
     """A finite float64 vector of n numbers from a minimum upwards."""
-    vector = check_array(name, value, (n,))
+    vector = np.array(check_array(name, value, (n,)))
     low = vector <= minimum if open_minimum else vector < minimum
     if low.any():
         sign = ">" if open_minimum else ">="
@@ -458,7 +489,7 @@ def _check_vector(name, value, n, minimum, open_minimum=False):
 def _check_start(start, images, k, device, dtype):
     if start is None:
         return None
-    start = _tensor("start", start, 4, device, dtype)
+    start = _dense(check_tensor("start", start, 4, device, dtype))
     wanted = (len(images), k, *images.shape[1:])
     if tuple(start.shape) != wanted:
         raise ValueError(f"start must have shape {wanted}, got {tuple(start.shape)}")

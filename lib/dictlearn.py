@@ -139,8 +139,16 @@ def learn_dictionary(
         "relax": check_number("relax", relax, 0, open_minimum=True),
     }
 
-    def code(some, d):
-        return csc.sparse_code(some, d, lmbda, device=device, **coder)
+    def code(some, d, t, chosen=None):
+        try:
+            return csc.sparse_code(some, d, lmbda, device=device, **coder)
+        except csc.NotFinite as error:
+            i = error.image
+            which = f"held-out image {i}" if chosen is None else f"image {chosen[i]}"
+            raise FloatingPointError(
+                f"the objective of {which} is not finite at step {t}: "
+                "lower eta_a, raise eta_b, or scale the images down"
+            ) from error
 
     norms = np.linalg.norm(atoms, axis=(1, 2), keepdims=True)
     d = torch.as_tensor(atoms / np.where(norms > 0, norms, 1), dtype=torch.float32, device=device)
@@ -158,15 +166,14 @@ def learn_dictionary(
     with tqdm(total=n_steps, initial=history.done, unit="step", disable=not progress) as bar:
         for t in range(history.done, n_steps + 1):
             if t not in history.steps and history.due(t):
-                values = [] if held_out is None else code(held_out, d).objective
+                values = [] if held_out is None else code(held_out, d, t).objective
                 history.evaluate(t, d, values)
             if checkpoint is not None and (t % checkpoint_every == 0 or t == n_steps):
                 history.write(checkpoint, d)
             if t == n_steps:
                 break
             some = torch.as_tensor(images[order[t]], device=device)
-            coded = code(some, d)
-            _check_objective(t, order[t], coded.objective)
+            coded = code(some, d, t, order[t])
             step = eta_a / (eta_b + t)
             moved = d - step * atom_gradient(some, coded.coefficients, d)
             norms = torch.linalg.vector_norm(moved, dim=(1, 2), keepdim=True)
@@ -186,8 +193,14 @@ def atom_gradient(images, coefficients, atoms):
     coefficients : Tensor (n, K, height, width)
     atoms : Tensor (K, h, w)
     """
+    coefficients = csc.check_coefficients(coefficients).to_dense()
+    atoms = csc.check_tensor("atoms", atoms, 3, coefficients.device, coefficients.dtype)
+    rest = csc.reconstruct(coefficients, atoms)
+    images = csc.check_tensor("images", images, 3, rest.device, rest.dtype)
+    if images.shape != rest.shape:
+        raise ValueError(f"images must have shape {tuple(rest.shape)}, got {tuple(images.shape)}")
     height, width = atoms.shape[1:]
-    rest = csc.reconstruct(coefficients, atoms) - images
+    rest = rest - images
     rest = torch.cat([rest, rest[:, : height - 1]], 1)
     rest = torch.cat([rest, rest[:, :, : width - 1]], 2)
     total = torch.zeros_like(atoms)
@@ -291,19 +304,10 @@ def _order(n, count, rng):
 
 
 def _check_images(name, images):
-    images = check_array(name, images, (None, None, None)).astype(np.float32)
+    images = check_array(name, images, (None, None, None))
     if 0 in images.shape:
         raise ValueError(f"{name} must hold at least one image, got shape {images.shape}")
-    return images
-
-
-def _check_objective(t, chosen, objective):
-    bad = np.flatnonzero(~np.isfinite(objective))
-    if len(bad):
-        raise FloatingPointError(
-            f"the objective of image {chosen[bad[0]]} is not finite at step {t}: "
-            "lower eta_a, raise eta_b, or scale the images down"
-        )
+    return csc.check_tensor(name, images, 3, "cpu", torch.float32).numpy()
 
 
 def _check_norms(t, chosen, norms):

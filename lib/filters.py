@@ -9,7 +9,12 @@ from lib.cca import PastFutureCCA
 
 def cosine(a, b):
     """Cosine of the angle between filters, along the last axis; their signs count."""
-    a, b = check_array("a", a), check_array("b", b)
+    a, b = _check_filters("a", a), _check_filters("b", b)
+    if a.shape[-1] != b.shape[-1] or (a.shape != b.shape and min(a.ndim, b.ndim) > 1):
+        raise ValueError(
+            f"a and b must be of one shape, or one of them a single filter, "
+            f"got {a.shape} and {b.shape}"
+        )
     norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
     if np.any(norms == 0):
         raise ValueError("a and b must not be zero, got a filter without any weight")
@@ -29,7 +34,7 @@ def lobes(filters, threshold=0.05):
     -------
     ndarray (...) of int
     """
-    filters = check_array("filters", filters)
+    filters = _check_filters("filters", filters)
     threshold = check_number("threshold", threshold, 0.0, maximum=1.0)
 
     def count(weights):
@@ -51,6 +56,8 @@ def dc_gain(filters):
     ndarray (...)
     """
     gains = frequency_response(filters)[1]
+    if np.any(gains.max(axis=-1) == 0):
+        raise ValueError("filters must not be zero, got a filter without any weight")
     return gains[..., 0] / gains.max(axis=-1)
 
 
@@ -69,8 +76,8 @@ def frequency_response(filters, n=4096):
         In cycles per sample.
     gains : ndarray (..., n // 2 + 1)
     """
-    filters = check_array("filters", filters)
-    if n < filters.shape[-1]:
+    filters = _check_filters("filters", filters)
+    if check_count("n", n) < filters.shape[-1]:
         raise ValueError(f"n must be at least the memory {filters.shape[-1]}, got {n}")
     return np.fft.rfftfreq(n), np.abs(np.fft.rfft(filters, n, axis=-1))
 
@@ -124,6 +131,8 @@ def fit_gaussian_derivative(weights):
         Between `weights` and `fit`.
     """
     weights = check_array("weights", weights, (None,))
+    if len(weights) < 4 or np.ptp(weights) == 0:
+        raise ValueError(f"weights must be at least 4 and not all alike, got {weights}")
     time = np.arange(len(weights))
 
     def shape(centre, width):
@@ -135,7 +144,7 @@ def fit_gaussian_derivative(weights):
 
     # The amplitude is eliminated; what is left is fitted from several widths, for it is not convex.
     limits = ([-len(weights), 0.3], [len(weights), len(weights)])
-    starts = [(width, width) for width in (1.0, 3.0, 8.0)]
+    starts = [(width, width) for width in (1.0, 3.0, min(8.0, len(weights)))]
     fits = [optimize.least_squares(residual, start, bounds=limits) for start in starts]
     fit = weights - min(fits, key=lambda result: result.cost).fun
     return fit, float(np.corrcoef(weights, fit)[0, 1])
@@ -172,3 +181,11 @@ def running_filters(x, memory, horizon, step, window, rank=2):
             for start in range(0, n_samples - window + 1, step)
         ]
     )
+
+
+def _check_filters(name, filters):
+    """Filters (..., memory) as float64, with a weight at least."""
+    filters = check_array(name, filters)
+    if filters.ndim == 0 or filters.size == 0:
+        raise ValueError(f"{name} must have shape (..., memory), got {filters.shape}")
+    return filters

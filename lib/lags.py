@@ -12,11 +12,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lib._checks import check_array, check_count, check_recordings
+from lib._checks import LARGEST, SMALLEST, check_array, check_count, check_recordings
 from lib._stacks import LagSums, restacked, stacks
 
 # Samples that are searched at a time for one that is not finite.
 _CHUNK = 1 << 16
+# Variances over second moments that rounding errors of the latter reach.
+_ROUNDING = 1024 * np.finfo(float).eps
 
 
 class LagBlocks(NamedTuple):
@@ -119,7 +121,21 @@ class LagCovariance:
         ValueError
             A sample, or its square, is not finite. Nothing is added then.
         """
-        return self._absorb(restacked(arrays, self._span))
+        return self._absorb(restacked(self._checked(arrays), self._span))
+
+    def _checked(self, arrays):
+        for i, array in enumerate(arrays):
+            whole = isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray)
+            if not whole or array.dtype.str[1:] != "f8" or array.ndim != 3:
+                got = type(array).__name__, getattr(array, "dtype", ""), getattr(array, "shape", "")
+                raise ValueError(f"arrays[{i}] must be float64 with three axes, got {got}")
+            n, n_samples, channels = array.shape
+            if n == 0 or n_samples < self._span or channels != self.channels:
+                raise ValueError(
+                    f"arrays[{i}] must have shape (n >= 1, n_samples >= {self._span}, "
+                    f"{self.channels}), got {array.shape}"
+                )
+            yield array
 
     def __add__(self, other):
         """Moments of both parts' recordings together."""
@@ -181,6 +197,12 @@ class LagCovariance:
         self._require_windows()
         if center:
             moment = self._moment - np.multiply.outer(self._sum, self._sum) / self.n_windows
+            # A lag that does not vary leaves only rounding errors, of either sign, of the squares
+            # of its channel.
+            squares = np.einsum("scsc->sc", self._moment).max(axis=0)
+            kept = np.einsum("scsc->sc", moment) > _ROUNDING * squares
+            moment[~kept] = 0
+            moment[:, :, ~kept] = 0
         else:
             offset = np.broadcast_to(self._shift, self._sum.shape)
             moment = self._moment + _shift_terms(self, offset)
@@ -208,8 +230,10 @@ class LagCovariance:
         for array in arrays:
             sums.add(array)
         moment, total = sums.over_windows()
-        if not np.isfinite(moment).all():
-            _explain(recordings)
+        spread = moment.max() / max(sums.n_windows, 1)
+        large = not np.isfinite(moment).all() or np.abs(sums.shift).max() > LARGEST
+        if large or spread < SMALLEST**2:
+            _explain(recordings, large)
         self._shift = sums.shift
         self._moment += moment
         self._sum += total
@@ -217,8 +241,14 @@ class LagCovariance:
         return self
 
 
-def _explain(recordings):
-    """Raise the error for recordings whose moments are not finite."""
+def _explain(recordings, large):
+    """Raise the error for recordings whose moments are not finite, or vanish by rounding."""
+    if not large:
+        if any(np.ptp(y) > 0 for y in recordings):
+            raise ValueError(
+                f"x must vary by {SMALLEST} or more, or not at all: its squares vanish"
+            )
+        return
     for i, y in enumerate(recordings):
         name = f"x[{i}]" if len(recordings) > 1 else "x"
         for start in range(0, len(y), _CHUNK):
@@ -228,7 +258,11 @@ def _explain(recordings):
                 raise ValueError(
                     f"{name} must be finite, got {y[t, channel]} at index {(t, channel)}"
                 )
-    raise ValueError("x must be finite, and small enough for its squares to be so in float64")
+    name = "x" if recordings else "arrays"
+    raise ValueError(
+        f"{name} must be finite, and small enough for its squares to be so in float64: up to "
+        f"{LARGEST}"
+    )
 
 
 def _shift_terms(part, offset):

@@ -25,7 +25,7 @@ def cardinal_share(theta, weights=None, within=np.pi / 12):
     theta = check_array("theta", theta, (None,))
     within = check_number("within", within, 0, open_minimum=True, maximum=np.pi / 4)
     weights = np.ones(len(theta)) if weights is None else check_array("weights", weights)
-    if weights.shape[-1] != len(theta) or (weights < 0).any() or (weights.sum(-1) == 0).any():
+    if weights.shape[-1:] != theta.shape or (weights < 0).any() or (weights.sum(-1) == 0).any():
         raise ValueError(
             f"weights must be >= 0, some of them > 0, for each of {len(theta)} orientations, "
             f"got shape {weights.shape}"
@@ -54,6 +54,13 @@ def density(theta, b_theta, theta_grid, b_grid, widths):
     """
     theta = check_array("theta", theta, (None,))
     b_theta = check_array("b_theta", b_theta, (len(theta),))
+    theta_grid = check_array("theta_grid", theta_grid, (None,))
+    b_grid = check_array("b_grid", b_grid, (None,))
+    if not len(theta) or np.shape(widths) != (2,):
+        raise ValueError(
+            f"theta must hold an orientation and widths two numbers, got {len(theta)}, {widths!r}"
+        )
+    widths = [check_number("widths", width, 0, open_minimum=True) for width in widths]
     away = (theta_grid[:, None] - theta + np.pi / 2) % np.pi - np.pi / 2
     # The kernel's tail on the other side of the half circle matters only if it is very wide.
     around = sum(_gauss(away + shift, widths[0]) for shift in (-np.pi, 0, np.pi))
@@ -61,4 +68,5 @@ def density(theta, b_theta, theta_grid, b_grid, widths):
 
 
 def _gauss(x, width):
-    return np.exp(-0.5 * (x / width) ** 2) / (width * np.sqrt(2 * np.pi))
+    with np.errstate(over="ignore"):
+        return np.exp(-0.5 * (x / width) ** 2) / (width * np.sqrt(2 * np.pi))

@@ -175,7 +175,11 @@ def record(claim, value, run, *, claims=CLAIMS):
         raise ValueError(f"claim {claim} belongs to {known[claim].chapter}, not {run.chapter}")
     values = dict(value) if isinstance(value, dict) else {"value": value}
     for name, number in values.items():
-        if not isinstance(number, Real) or not math.isfinite(number):
+        try:
+            finite = isinstance(number, Real) and math.isfinite(number)
+        except OverflowError:
+            finite = False
+        if not finite:
             raise ValueError(f"value {name!r} of claim {claim} must be finite, got {number!r}")
     values = {name: float(number) for name, number in values.items()}
     judge(known[claim], values)

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtr
 
-from lib._checks import check_array, check_count, check_number
+from lib._checks import check_array, check_count, check_number, check_rng
 
+_LONGEST = 1e7
 _PER_FWHM = 1 / np.sqrt(8 * np.log(2))
 
 
@@ -66,7 +67,7 @@ def moving_edge(
     sign, x, sigma = _eye(speed, time_step, contrast, polarity, n_pixels, spacing, blur)
     background = check_number("background", background)
     rest = check_number("rest", rest, 0.0)
-    half = int(np.ceil(((x.max() + 4 * sigma) / speed + rest) / time_step))
+    half = _samples(((x.max() + 4 * sigma) / speed + rest) / time_step)
     t = np.arange(-half, half + 1) * time_step
     stimulus = background + sign * contrast * ndtr((speed * t[:, None] - x) / sigma)
     return stimulus[:, ::-1] if reverse else stimulus
@@ -112,8 +113,8 @@ def moving_grating(
     sign, x, sigma = _eye(speed, time_step, contrast, polarity, n_pixels, spacing, blur)
     wavelength = check_number("wavelength", wavelength, 0.0, open_minimum=True)
     background = check_number("background", background)
-    still = int(np.ceil(check_number("rest", rest, 0.0) / time_step))
-    moving = int(np.ceil(check_count("cycles", cycles) * wavelength / speed / time_step))
+    still = _samples(check_number("rest", rest, 0.0) / time_step)
+    moving = _samples(check_count("cycles", cycles) * wavelength / speed / time_step)
     t = np.maximum(np.arange(-still, moving + 1), 0) * time_step
     left = np.exp(-2 * (np.pi * sigma / wavelength) ** 2)
     wave = np.sin(2 * np.pi * (speed * t[:, None] - x) / wavelength)
@@ -133,6 +134,16 @@ def _eye(speed, time_step, contrast, polarity, n_pixels, spacing, blur):
     blur = check_number("blur", blur, 0.0, open_minimum=True)
     places = (np.arange(n_pixels) - (n_pixels - 1) / 2) * spacing
     return (1.0 if polarity == "on" else -1.0), places, blur * _PER_FWHM
+
+
+def _samples(number):
+    """Whole samples, upwards; no more than memory has room for."""
+    if not number <= _LONGEST:
+        raise ValueError(
+            f"speed, time_step and rest must ask for {_LONGEST:.0e} samples or fewer, "
+            f"got {number:.3g}"
+        )
+    return int(np.ceil(number))
 
 
 def staircase(steps=4, samples=150, height=1.0, start=1.5):
@@ -229,7 +240,7 @@ def direction_selectivity_index(preferred, null, n_resamples=0, confidence=0.95,
     if rng is None:
         raise ValueError("rng must be given for a bootstrap interval, got None")
     n = pairs.shape[1]
-    picks = np.random.default_rng(rng).integers(n, size=(n_resamples, n))
+    picks = check_rng(rng).integers(n, size=(n_resamples, n))
     values = index(*pairs[:, picks].mean(axis=2))
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return value, float(low), float(high)
@@ -358,7 +369,7 @@ def cosine_test(weights, reference, n_permutations=10_000, rng=None):
     elif rng is None:
         raise ValueError("rng must be given for random permutations, got None")
     else:
-        rng = np.random.default_rng(rng)
+        rng = check_rng(rng)
         orders = rng.permuted(np.tile(np.arange(len(weights)), (n_permutations, 1)), axis=1)
         orders[0] = np.arange(len(weights))
     cosines = weights[orders] @ reference / scale

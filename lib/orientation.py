@@ -197,7 +197,7 @@ def texture_power(shape, theta, spread, *, frequency=0.1, octaves=0.5):
     """
     height, width = _check_shape(shape)
     theta, frequency = check_number("theta", theta), _check_frequency(frequency)
-    if spread != np.inf:
+    if not isinstance(spread, float) or spread != np.inf:
         spread = check_number("spread", spread, 0.0, open_minimum=True)
     octaves = check_number("octaves", octaves, 0.0, open_minimum=True)
     rows, columns = np.meshgrid(np.fft.fftfreq(height), np.fft.fftfreq(width), indexing="ij")

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import fft, linalg, signal
 
-from lib._checks import check_array, check_count, check_number, check_rng
+from lib._checks import LARGEST, SMALLEST, check_array, check_count, check_number, check_rng
 from lib.lags import LagBlocks
 
 # Largest share of the variance in negative eigenvalues of a circulant that are set to zero.
@@ -81,6 +81,11 @@ class LinearStateSpace:
         variance = self.autocovariance(1)[0]
         if variance <= 0:
             raise ValueError("B or noise_std must give y some variance, got none")
+        if not SMALLEST <= variance <= LARGEST:
+            raise ValueError(
+                f"B, C and noise_std must give y a variance from {SMALLEST} to {LARGEST}, "
+                f"got {variance:.3g}"
+            )
         across = self.A @ self.stationary_covariance @ self.C
         forward = _information_covariance(self.A, across, self.C, variance)
         backward = _information_covariance(self.A.T, self.C, across, variance)
@@ -132,18 +137,21 @@ def rational_quadratic(tau, alpha=1.0, length=1.0):
     """(1 + τ²/(2 α ℓ²))^(-α), for an array of lags τ in seconds. Heavy-tailed, as images are."""
     alpha = check_number("alpha", alpha, 0.0, open_minimum=True)
     length = check_number("length", length, 0.0, open_minimum=True)
+    tau = check_array("tau", tau)
     return (1 + np.square(tau) / (2 * alpha * length**2)) ** -alpha
 
 
 def squared_exponential(tau, length=1.0):
     """exp(-τ²/(2 ℓ²)), for an array of lags τ in seconds."""
     length = check_number("length", length, 0.0, open_minimum=True)
+    tau = check_array("tau", tau)
     return np.exp(-np.square(tau) / (2 * length**2))
 
 
 def exponential(tau, length=1.0):
     """exp(-abs(τ)/ℓ), for an array of lags τ in seconds: the Ornstein–Uhlenbeck process."""
     length = check_number("length", length, 0.0, open_minimum=True)
+    tau = check_array("tau", tau)
     return np.exp(-np.abs(tau) / length)
 
 
@@ -155,7 +163,8 @@ def oscillatory(tau, period=1.0, width=0.5, length=2.0):
     """
     period = check_number("period", period, 0.0, open_minimum=True)
     width = check_number("width", width, 0.0, open_minimum=True)
-    waveform = np.exp(-2 * np.square(np.sin(np.pi * np.asarray(tau) / period) / width))
+    tau = check_array("tau", tau)
+    waveform = np.exp(-2 * np.square(np.sin(np.pi * tau / period) / width))
     return waveform * squared_exponential(tau, length)
 
 
@@ -241,7 +250,7 @@ def lag_covariances(autocovariance, memory, horizon, gap=1):
     """
     memory, horizon = check_count("memory", memory), check_count("horizon", horizon)
     span = memory + check_count("gap", gap) + horizon - 1
-    r = check_array("autocovariance", autocovariance, (None,))
+    r = check_array("autocovariance", autocovariance, (None,), power=1)
     if len(r) < span:
         raise ValueError(f"autocovariance must have at least {span} lags, got {len(r)}")
     if np.abs(r).max() > r[0] * (1 + 1e-12) or r[0] <= 0:

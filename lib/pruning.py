@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from lib import codes, csc
-from lib._checks import check_array
+from lib._checks import SMALLEST, check_array
 
 
 class Pruned(NamedTuple):
@@ -39,6 +39,7 @@ def pruned_measures(images, atoms, lmbda, cutoffs, *, relative=False, **settings
     Pruned
     """
     cutoffs = _check_positive("cutoffs", cutoffs)
+    images = check_array("images", images, (None, None, None))
     columns = []
     for image, code in zip(images, codes.iter_codes(images, atoms, lmbda, **settings), strict=True):
         whole = code.coefficients[None]
@@ -69,11 +70,12 @@ def kept_psnr(images, atoms, lmbda, counts, **settings):
         In dB; NaN where a code has fewer coefficients.
     """
     counts = _check_positive("counts", counts)
+    images = check_array("images", images, (None, None, None))
     columns = []
     for image, code in zip(images, codes.iter_codes(images, atoms, lmbda, **settings), strict=True):
         magnitudes = torch.sort(code.coefficients.values().abs(), descending=True).values
         column = []
-        for count in np.round(counts * image.size).astype(int):
+        for count in np.minimum(np.round(counts * image.size), 2**53).astype(int):
             if not 1 <= count <= len(magnitudes):
                 column.append(np.nan)
                 continue
@@ -85,6 +87,7 @@ def kept_psnr(images, atoms, lmbda, counts, **settings):
 
 def _check_positive(name, values):
     values = check_array(name, values, (None,))
+    values = np.where(np.abs(values) < SMALLEST, 0.0, values)
     if len(values) == 0 or (values < 0).any():
         raise ValueError(f"{name} must hold at least one number >= 0, got {values.tolist()}")
     return values

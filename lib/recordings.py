@@ -29,6 +29,7 @@ _COLUMNS = ("time_s", "luminance", *CELLS)
 _TABLE = "ketkar2022/lamina.csv"
 # Fewer samples are no recording of several steps of luminance.
 _LEAST = 100
+_LONGEST = 1e8
 
 
 class LaminaRecordings(NamedTuple):
@@ -181,6 +182,8 @@ def resampled(recordings, time_step):
     """
     time_step = check_number("time_step", time_step, 0.0, open_minimum=True)
     time = recordings.time
+    if (time[-1] - time[0]) / time_step > _LONGEST:
+        raise ValueError(f"time_step must leave {_LONGEST:.0e} steps or fewer, got {time_step}")
     # The tolerance keeps a last step that only rounding cuts short.
     n_steps = int((time[-1] - time[0]) / time_step + 1e-9)
     if n_steps < 2:

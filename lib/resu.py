@@ -13,7 +13,7 @@ from scipy.special import ndtr
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from lib._checks import check_array, check_count, check_number, check_recordings
+from lib._checks import check_array, check_count, check_number, check_recordings, check_rng
 from lib._stacks import batches, convolve, pooled_moments, stacks
 from lib.cca import PastFutureCCA
 from lib.lags import LagBlocks, LagCovariance
@@ -32,9 +32,19 @@ T4 = Unit(2, "on")
 
 def rectify(z, rectification):
     """max(0, z) for "on", max(0, -z) for "off", z itself for None (Eq. 10)."""
+    _check_rectification(rectification)
+    return _rectify(check_array("z", z), rectification)
+
+
+def _rectify(z, rectification):
     if rectification is None:
         return z
     return np.maximum(z if rectification == "on" else -z, 0.0)
+
+
+def _check_rectification(rectification):
+    if rectification not in ("on", "off", None):
+        raise ValueError(f"rectification must be 'on', 'off' or None, got {rectification!r}")
 
 
 def noisy_rectification(z, rectification, noise_std):
@@ -43,6 +53,9 @@ def noisy_rectification(z, rectification, noise_std):
     With u = z/σ, E max(0, z + σn) = σ (u Φ(u) + φ(u)) and E max(0, z + σn)² = σ² ((u² + 1) Φ(u) +
     u φ(u)). The mean has the shape of `z`; the variance is summed over all of it.
     """
+    _check_rectification(rectification)
+    z = check_array("z", z)
+    noise_std = check_number("noise_std", noise_std, 0.0)
     if rectification is None:
         return z, noise_std**2 * z.size
     z = z if rectification == "on" else -z
@@ -117,9 +130,11 @@ class ReSULayer(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "cca_")
         recordings = check_recordings(x, self.cca_.n_channels_, self.memory)
-        recordings = [check_array(f"recording {i}", y) for i, y in enumerate(recordings)]
+        several = isinstance(x, list | tuple)
+        names = [f"x[{i}]" if several else "x" for i in range(len(recordings))]
+        recordings = [check_array(*pair) for pair in zip(names, recordings, strict=True)]
         outputs = [self._project(y[None])[0] for y in recordings]
-        return outputs if isinstance(x, list | tuple) else outputs[0]
+        return outputs if several else outputs[0]
 
     def transform(self, x):
         """What the units pass on: ``project(x)``, rectified (Eq. 10)."""
@@ -142,10 +157,7 @@ class ReSULayer(TransformerMixin, BaseEstimator):
             raise ValueError("units must hold at least one unit, got none")
         for direction, rectification in self.units:
             check_count("direction", direction)
-            if rectification not in ("on", "off", None):
-                raise ValueError(
-                    f"rectification must be 'on', 'off' or None, got {rectification!r}"
-                )
+            _check_rectification(rectification)
 
     def _fit(self, x):
         covariance = None
@@ -159,13 +171,19 @@ class ReSULayer(TransformerMixin, BaseEstimator):
     def _learn(self, blocks, mean):
         # A constant input leaves only the rounding errors of its mean.
         floor = (4 * np.finfo(float).eps * np.abs(mean).max()) ** 2 if self.center else 0.0
-        if blocks.past.diagonal().max() <= floor:
-            raise ValueError("x must vary: it is constant, so it has no canonical directions")
+        if min(blocks.past.diagonal().max(), blocks.future.diagonal().max()) <= floor:
+            raise ValueError(
+                "x must vary: it is constant, or the same in all windows, so it has no canonical "
+                "directions"
+            )
         cca = PastFutureCCA(self.memory, self.horizon, None, self.gap, self.ridge, self.center)
         cca.fit_covariance(*blocks)
         highest = max(direction for direction, _ in self.units)
         if highest > len(cca.filters_):
-            raise ValueError(f"direction must be at most {len(cca.filters_)}, got {highest}")
+            raise ValueError(
+                f"direction must be at most {len(cca.filters_)}, got {highest}: "
+                "memory and horizon allow no more"
+            )
         cca.mean_ = mean if self.center else np.zeros_like(mean)
         self.cca_ = cca
         return self
@@ -181,7 +199,7 @@ class ReSULayer(TransformerMixin, BaseEstimator):
         return z if np.array_equal(which, np.arange(len(directions))) else z[..., which]
 
     def _rectify(self, z):
-        columns = [rectify(z[..., i], kind) for i, (_, kind) in enumerate(self.units)]
+        columns = [_rectify(z[..., i], kind) for i, (_, kind) in enumerate(self.units)]
         return np.stack(columns, axis=-1)
 
 
@@ -328,7 +346,7 @@ class ReSUNetwork(TransformerMixin, BaseEstimator):
     def inputs(self, x, rng=None):
         """What the last layer receives, (n_times, n_channels); arguments as for `transform`."""
         check_is_fitted(self, "layers_")
-        rng = None if rng is None else np.random.default_rng(rng)
+        rng = None if rng is None else check_rng(rng)
         top = len(self.layers_) - 1
         several = isinstance(x, list | tuple)
         outputs = []

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lib import codes, loggabor
+from lib._checks import check_count
 
 
 class Setting(NamedTuple):
@@ -52,6 +53,7 @@ def dictionary(atom_size, n_atoms, protocol="code"):
     -------
     ndarray (n_atoms, atom_size, atom_size)
     """
+    atom_size, n_atoms = check_count("atom_size", atom_size, 4), check_count("n_atoms", n_atoms)
     bandwidths = np.unique(loggabor.heterogeneous_dictionary(protocol).b_theta)
     n_theta, rest = divmod(n_atoms, 2 * len(bandwidths))
     if rest or n_theta < 1:

@@ -3,8 +3,11 @@
 import numpy as np
 from scipy import fft
 
-from lib._checks import check_array, check_count, check_number
+from lib._checks import check_array, check_count, check_number, check_rng
 
+# Smallest share of the plane that dead leaves may cover in the mean: it takes the inverse of that
+# times some ten leaves to cover an image.
+_LEAST_COVER = 1e-6
 # Standard deviations per full width at half maximum of a Gaussian.
 _PER_FWHM = 1 / np.sqrt(8 * np.log(2))
 
@@ -108,6 +111,8 @@ def scan(contrast, rows, zscore=True, noise_std=0.0, rng=None):
         An argument is out of range, a row to be z-scored is constant, or noise comes without rng.
     """
     contrast = check_array("contrast", contrast, (None, None))
+    if contrast.size == 0:
+        raise ValueError(f"contrast must not be empty, got shape {contrast.shape}")
     noise_std = check_number("noise_std", noise_std, 0.0)
     if noise_std and rng is None:
         raise ValueError(f"rng must be given with noise_std {noise_std}, got None")
@@ -123,7 +128,7 @@ def scan(contrast, rows, zscore=True, noise_std=0.0, rng=None):
             )
         traces /= spread
     if noise_std:
-        traces = traces + noise_std * np.random.default_rng(rng).standard_normal(traces.shape)
+        traces = traces + noise_std * check_rng(rng).standard_normal(traces.shape)
     return list(traces)
 
 
@@ -184,9 +189,15 @@ def dead_leaves(shape, rng, min_radius=5.0, max_radius=None, exponent=3.0):
     height, width = check_count("height", shape[0]), check_count("width", shape[1])
     low = check_number("min_radius", min_radius, 0.5)
     high = max(height, width, 4 * low) / 2 if max_radius is None else max_radius
-    high = check_number("max_radius", high, low, open_minimum=True)
+    high = check_number("max_radius", high, low, open_minimum=True, maximum=1e9)
     exponent = check_number("exponent", exponent)
-    rng = np.random.default_rng(rng)
+    rng = check_rng(rng)
+    covered = _mean_cover(height, width, low, high, exponent)
+    if not _LEAST_COVER <= covered <= 1:
+        raise ValueError(
+            "min_radius, max_radius and exponent must let leaves cover the image in reasonable "
+            f"time, got leaves that cover {covered:.3g} of it in the mean"
+        )
     image = np.zeros((height, width))
     bare = np.ones((height, width), dtype=bool)
     batch = min(max(height * width // 32, 1 << 12), 1 << 17)
@@ -209,6 +220,18 @@ def dead_leaves(shape, rng, min_radius=5.0, max_radius=None, exponent=3.0):
             image[square][leaf] = luminance[i]
             bare[square] ^= leaf
     return image
+
+
+def _mean_cover(height, width, low, high, exponent):
+    """Share of the plane in which leaves fall that one of them covers, in the mean."""
+    quantiles = (np.arange(1000) + 0.5) / 1000
+    try:
+        with np.errstate(all="ignore"):
+            squares = np.mean(_power_law(quantiles, low, high, exponent) ** 2)
+            return np.pi * squares / ((height + 2 * high) * (width + 2 * high))
+    # Of Python's own powers, with an extreme exponent.
+    except (OverflowError, ZeroDivisionError):
+        return np.nan
 
 
 def _power_law(uniform, low, high, exponent):

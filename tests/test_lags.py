@@ -162,7 +162,7 @@ def test_stacks_are_recordings_of_one_length(n_samples, order):
     wanted = LagCovariance(5, 6, 2, channels=2).update([good(), *arrays[0], *arrays[1]])
     assert_same(covariance, wanted, 1e-11)
     arrays[1][0, 20, 1] = np.nan
-    with pytest.raises(ValueError, match="x must be finite"):
+    with pytest.raises(ValueError, match="arrays must be finite"):
         covariance.update_stacks(arrays)
     assert_same(covariance, wanted, 1e-11)
 
