@@ -1,15 +1,19 @@
 """A network in training: what its steps change, and how it is written down."""
 
+import hashlib
 import io
+from pathlib import Path
 
 import torch
 from torch.nn.functional import cross_entropy
 from torch.optim import lr_scheduler
 
 from lib._networks import resnet18
+from lib.dictlearn import CheckpointError
 from lib.ledger import write_bytes
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_DIGEST = hashlib.sha256().digest_size
 
 
 def autocast(device, precision):
@@ -88,13 +92,19 @@ class Trainer:
         states = {name: part.state_dict() for name, part in self._parts.items()}
         own = {"about": about, "history": self.history, "predictions": self.predictions}
         torch.save(own | states, buffer)
-        write_bytes(path, buffer.getvalue())
+        data = buffer.getvalue()
+        # torch does not notice a wrong bit among the weights.
+        write_bytes(path, hashlib.sha256(data).digest() + data)
 
     def load(self, path, about):
-        """Go on from a checkpoint; ValueError if it is about anything else."""
-        stored = torch.load(path, map_location=self.device, weights_only=True)
+        """Go on from a checkpoint; CheckpointError if it is damaged, or about anything else."""
+        content = Path(path).read_bytes()
+        digest, data = content[:_DIGEST], content[_DIGEST:]
+        if hashlib.sha256(data).digest() != digest:
+            raise CheckpointError(f"checkpoint {path} is damaged: delete it to start anew")
+        stored = torch.load(io.BytesIO(data), map_location=self.device, weights_only=True)
         if stored["about"] != about:
-            raise ValueError(
+            raise CheckpointError(
                 f"checkpoint must be of the same settings and data, {path} is of "
                 f"{stored['about']}, not {about}"
             )

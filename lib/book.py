@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from lib import chapters, pages, printing
-from lib.ledger import RESULTS, Run, compare, load_results
+from lib.ledger import RESULTS, Run, check_folder, compare, load_results
 from lib.provenance import badge, collect
 
 
@@ -41,6 +41,8 @@ def begin(chapter, *, preset="default", data=None, **parameters):
     ------
     ValueError
         A parameter is unknown, missing or of a wrong type.
+    OSError
+        The folder of the results takes no file.
     """
     import numpy as np
     from IPython.display import HTML, display
@@ -53,10 +55,11 @@ def begin(chapter, *, preset="default", data=None, **parameters):
         raise ValueError(f"parameters of {chapter} must all be given, misses {sorted(missing)}")
     if values:
         preset = chapters.preset_name(chapter, preset, values)
+    folder = Path(os.environ.get("BOOK_RESULTS") or chapters.BUILD / "results")
+    check_folder(folder)
     provenance = collect(data)
     use_style()
     display(HTML(badge(chapter, preset, values, provenance)))
-    folder = Path(os.environ.get("BOOK_RESULTS") or chapters.BUILD / "results")
     rng = np.random.default_rng(values["seed"]) if "seed" in values else None
     return Run(chapter, preset, values, provenance, folder, rng=rng)
 
@@ -146,7 +149,7 @@ def main(arguments=None):
             done = chapters.execute(options.jobs)
         else:
             done = chapters.refresh(options.chapters, options.jobs)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print("\n".join(str(item) for item in done) or "nothing to do")

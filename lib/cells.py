@@ -18,6 +18,7 @@ from lib import classify
 from lib._checks import check_choice, check_count, check_number
 from lib._encoding import digest
 from lib._labelled import LabelledImages
+from lib.dictlearn import CheckpointError
 from lib.ledger import write_bytes
 
 GREY = "grey"
@@ -177,7 +178,27 @@ class Experiment:
             write_bytes(path, json.dumps(result).encode())
             return result
         checkpoint = self.folder / "checkpoints" / f"{_hash(about)}.pt"
-        trained = classify.train(
+        try:
+            trained = self._train(cell, x, checkpoint, progress)
+        # Its name says what it is of: it can only be damaged.
+        except CheckpointError:
+            checkpoint.unlink()
+            trained = self._train(cell, x, checkpoint, progress)
+        result = {
+            "about": about,
+            "history": {name: values.tolist() for name, values in trained.history.items()},
+            "predictions": trained.predictions.tolist(),
+            "truth": self.test.labels.tolist(),
+            "kept": kept,
+            "reads": trained.model.conv1.weight.detach().pow(2).sum((0, 2, 3)).sqrt().tolist(),
+            "seconds": time.perf_counter() - start,
+        }
+        write_bytes(path, json.dumps(result).encode())
+        checkpoint.unlink(missing_ok=True)
+        return result
+
+    def _train(self, cell, x, checkpoint, progress):
+        return classify.train(
             x[0],
             self.train.labels,
             x[1],
@@ -194,18 +215,6 @@ class Experiment:
             checkpoint=checkpoint,
             progress=progress,
         )
-        result = {
-            "about": about,
-            "history": {name: values.tolist() for name, values in trained.history.items()},
-            "predictions": trained.predictions.tolist(),
-            "truth": self.test.labels.tolist(),
-            "kept": kept,
-            "reads": trained.model.conv1.weight.detach().pow(2).sum((0, 2, 3)).sqrt().tolist(),
-            "seconds": time.perf_counter() - start,
-        }
-        write_bytes(path, json.dumps(result).encode())
-        checkpoint.unlink(missing_ok=True)
-        return result
 
     def _changes(self, cell, x):
         """Whether pruning changes any value that a network reads."""

@@ -2,14 +2,15 @@
 
 import ast
 import os
+import shutil
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import yaml
 
-from lib.ledger import write_bytes
+from lib.ledger import check_folder, write_bytes
 from lib.provenance import ROOT, hash_files
 
 BOOK = ROOT / "book"
@@ -83,8 +84,11 @@ def preset_values(chapter, preset):
     """
     if preset not in PRESETS:
         raise ValueError(f"preset must be one of {list(PRESETS)}, got {preset!r}")
-    text = (BOOK / "presets" / f"{preset}.yaml").read_text(encoding="utf-8")
-    values = yaml.safe_load(text).get(chapter, {})
+    path = BOOK / "presets" / f"{preset}.yaml"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")).get(chapter, {})
+    except (yaml.YAMLError, AttributeError) as error:
+        raise ValueError(f"{path} must hold chapters and their parameters: {error}") from error
     missing = set(parameters(chapter)) - set(values)
     if missing:
         raise ValueError(f"preset {preset} of {chapter} must also give {sorted(missing)}")
@@ -195,12 +199,19 @@ def rerun(chapter, preset, overrides, folder):
     -------
     Path
         The executed notebook.
+
+    Raises
+    ------
+    ValueError
+        A preset or parameter is not the chapter's.
+    OSError
+        The folder takes no file. The chapter is not started then.
     """
     import papermill
 
     values = preset_values(chapter, preset) | check_parameters(chapter, overrides)
     folder = Path(folder).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    check_folder(folder)
     target = folder / f"{Path(chapter).name}.{preset_name(chapter, preset, values)}.ipynb"
     takes_preset = bool(parameters(chapter))
     with _environment(BOOK_RESULTS=str(folder)):
@@ -224,16 +235,15 @@ def execute(jobs=None):
     """Execute the chapters whose code, library modules or data changed, side by side.
 
     Outputs go to jupyter-cache (``_build/.jupyter_cache``), from which jupyter-book takes them,
-    and results to ``_build/results``. Chapters that read all results come last.
+    and results to ``_build/results``. Chapters that read all results come last. Where a chapter
+    fails, the others beside it are kept, and its error is raised.
 
     Returns
     -------
     list of str
         The chapters that were executed.
     """
-    from jupyter_cache import get_cache
-
-    cache = get_cache(BUILD / ".jupyter_cache")
+    cache = _open_cache()
     results = BUILD / "results"
     results.mkdir(parents=True, exist_ok=True)
     executed = []
@@ -245,7 +255,7 @@ def execute(jobs=None):
             and not _stored_only(chapter)
             and not _is_cached(cache, chapter)
         ]
-        for chapter, notebook in zip(stale, _run_all(stale, results, jobs), strict=True):
+        for chapter, notebook in _run_all(stale, results, jobs):
             _to_cache(cache, chapter, notebook)
         executed += stale
     return executed
@@ -261,11 +271,10 @@ def refresh(names=(), jobs=None):
     first = [chapter for chapter in wanted if not _option(chapter, "reads_results")]
     for group in (first, wanted[len(first) :]):
         with tempfile.TemporaryDirectory() as folder:
-            notebooks = _run_all(group, Path(folder), jobs)
-            for chapter, notebook in zip(group, notebooks, strict=True):
+            for chapter, notebook in _run_all(group, Path(folder), jobs):
                 write_notebook(notebook, BOOK / f"{chapter}.ipynb")
-            for path in sorted(Path(folder).iterdir()):
-                write_bytes(BOOK / "results" / path.name, path.read_bytes())
+                for path in sorted(Path(folder).glob(f"{Path(chapter).name}.*")):
+                    write_bytes(BOOK / "results" / path.name, path.read_bytes())
     return wanted
 
 
@@ -328,13 +337,30 @@ def _key_file(chapter):
     return BUILD / "keys" / chapter.replace("/", "_")
 
 
+def _open_cache():
+    """The cache of executed notebooks; one that is damaged is begun anew."""
+    from jupyter_cache import get_cache
+
+    path = BUILD / ".jupyter_cache"
+    try:
+        cache = get_cache(path)
+        cache.list_cache_records()
+    # Whatever SQLite or the cache's own checks find wrong.
+    except Exception:
+        shutil.rmtree(path, ignore_errors=True)
+        path.unlink(missing_ok=True)
+        cache = get_cache(path)
+    return cache
+
+
 def _is_cached(cache, chapter):
     path = _key_file(chapter)
     if not path.exists() or path.read_text(encoding="utf-8") != _key(chapter):
         return False
     try:
-        cache.match_cache_notebook(read(chapter))
-    except KeyError:
+        cache.merge_match_into_notebook(read(chapter))
+    # It has none, or its file is damaged.
+    except Exception:
         return False
     return True
 
@@ -348,7 +374,10 @@ def _to_cache(cache, chapter, notebook):
 
 
 def _run_all(names, results, jobs):
-    """Execute chapters in fresh kernels, `jobs` at a time; return the executed notebooks."""
+    """Execute chapters in fresh kernels, `jobs` at a time; yield each with its notebook.
+
+    The first error is raised when all are through, with the name of its chapter.
+    """
     from nbclient import NotebookClient
 
     jobs = jobs or os.cpu_count() or 1
@@ -368,8 +397,17 @@ def _run_all(names, results, jobs):
         client.execute()
         return notebook
 
+    failed = []
     with _environment(**environment), ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(run, names))
+        running = {pool.submit(run, chapter): chapter for chapter in names}
+        for future in as_completed(running):
+            if error := future.exception():
+                error.add_note(f"This happened in {running[future]}.")
+                failed.append(error)
+            else:
+                yield running[future], future.result()
+    if failed:
+        raise failed[0]
 
 
 class _environment:

@@ -24,6 +24,7 @@ from lib._encoding import (
 )
 from lib._networks import RECIPES, Recipe, resnet18
 from lib._training import PRECISIONS, Trainer, autocast
+from lib.ledger import check_folder
 
 __all__ = [
     "RECIPES",
@@ -139,7 +140,10 @@ def train(
     Raises
     ------
     ValueError
-        Labels, images or settings do not fit each other, or not those of the checkpoint.
+        Labels, images or settings do not fit each other; CheckpointError if the checkpoint is
+        damaged or of others.
+    OSError
+        The folder of the checkpoint takes no file.
     """
     check_choice("protocol", protocol, RECIPES)
     recipe = _recipe(protocol, batch, changes)
@@ -164,8 +168,10 @@ def train(
     memory = _memory(device) if memory is None else check_number("memory", memory, 0)
     x, memory = Inputs.of(x, reading, device, memory)
     test_x, _ = Inputs.of(test_x, reading, device, memory)
-    if checkpoint is not None and Path(checkpoint).exists():
-        state.load(checkpoint, about)
+    if checkpoint is not None:
+        check_folder(Path(checkpoint).parent)
+        if Path(checkpoint).exists():
+            state.load(checkpoint, about)
     from tqdm.auto import trange
 
     for epoch in trange(len(state.history), epochs, unit="epoch", disable=not progress):

@@ -15,7 +15,7 @@ import torch
 
 from lib import _admm, csc, datasets
 from lib._checks import SMALLEST, check_array, check_count, check_number
-from lib.ledger import write_bytes
+from lib.ledger import check_folder, write_bytes
 from lib.provenance import ROOT
 
 STORE = ROOT / "_build" / "codes"
@@ -179,6 +179,7 @@ def iter_codes(images, atoms, lmbda, *, store=STORE, device=None, progress=False
     atoms = check_array("atoms", atoms, (None, None, None))
     paths = [None] * len(images)
     if store is not None:
+        check_folder(store)
         base = _fingerprint(atoms, lmbda, settings)
         paths = [Path(store) / f"{_digest(base, image)}.npz" for image in images]
     shape = (len(atoms), *images.shape[1:])

@@ -16,7 +16,7 @@ import torch
 
 from lib import csc
 from lib._checks import check_array, check_count, check_number, check_rng
-from lib.ledger import write_bytes
+from lib.ledger import check_folder, write_bytes
 
 
 class LearnedDictionary(NamedTuple):
@@ -115,6 +115,8 @@ def learn_dictionary(
         images and settings.
     FloatingPointError
         Objective or atoms are no longer finite; says at which step and image.
+    OSError
+        The folder of the checkpoint takes no file.
     """
     images = _check_images("images", images)
     atoms = check_array("atoms", atoms, (None, None, None))
@@ -150,6 +152,8 @@ def learn_dictionary(
                 "lower eta_a, raise eta_b, or scale the images down"
             ) from error
 
+    if checkpoint is not None:
+        check_folder(Path(checkpoint).parent)
     norms = np.linalg.norm(atoms, axis=(1, 2), keepdims=True)
     d = torch.as_tensor(atoms / np.where(norms > 0, norms, 1), dtype=torch.float32, device=device)
     # Refuses what the coder does not take before work starts.

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -248,6 +249,37 @@ def test_executed_outputs_are_where_the_renderer_looks(small_book):
     assert chapters.read("01_a").cells[0].outputs == []
 
 
+@pytest.mark.parametrize("damage", ["database", "notebook", "key", "no folder"])
+def test_a_damaged_cache_is_made_anew(small_book, damage):
+    assert chapters.execute() == ["01_a", "02_b"]
+    cache = small_book / "_build" / ".jupyter_cache"
+    if damage == "database":
+        (cache / "global.db").write_bytes(b"not a database" * 99)
+    elif damage == "no folder":
+        shutil.rmtree(cache)
+        cache.write_text("a file in its place")
+    else:
+        name = "keys/*" if damage == "key" else ".jupyter_cache/executed/*/base.ipynb"
+        for path in (small_book / "_build").glob(name):
+            path.write_bytes(path.read_bytes()[:20])
+    assert chapters.execute() == ["01_a", "02_b"]
+    test_executed_outputs_are_where_the_renderer_looks(small_book)
+    assert chapters.execute() == []
+
+
+def test_a_failing_chapter_takes_no_other_with_it(small_book):
+    notebook = chapters.read("02_b")
+    notebook.metadata["book"]["reads_results"] = False
+    notebook.cells[0].source = "1 / 0"
+    nbformat.write(notebook, small_book / "book" / "02_b.ipynb")
+    with pytest.raises(Exception, match="ZeroDivisionError") as raised:
+        chapters.execute()
+    assert raised.value.__notes__ == ["This happened in 02_b."]
+    notebook.cells[0].source = "2"
+    nbformat.write(notebook, small_book / "book" / "02_b.ipynb")
+    assert chapters.execute() == ["02_b"]
+
+
 def test_refresh_stores_outputs_in_place(small_book):
     assert chapters.refresh() == ["01_a", "02_b"]
     assert chapters.read("01_a").cells[0].outputs[0].text == "1\n"
@@ -344,3 +376,30 @@ def test_a_chapter_runs_as_in_colab(tmp_path):
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert notebook.cells[-1].outputs[0].text.strip() == f"{tmp_path}/the-book/lib/__init__.py"
     assert (tmp_path / "the-book" / "_build" / "results" / "01_ou.smoke.json").exists()
+
+
+@pytest.mark.parametrize("lie", [False, True])
+def test_a_stored_output_that_lies_is_caught(tmp_path, lie):
+    """With the flags of `make test`, on a copy of a chapter whose number was changed by hand."""
+    flags = re.search(r"--nbval-lax.*?(?= \$)", (ledger.ROOT / "Makefile").read_text()).group()
+    text = (chapters.BOOK / "appendix" / "d_verdicts.ipynb").read_text(encoding="utf-8")
+    planted = text.replace("44 claims:", "45 claims:") if lie else text
+    assert (planted != text) == lie
+    (tmp_path / "d_verdicts.ipynb").write_text(planted, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *flags.split()]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == lie, done.stdout
+    assert ("45 claims" in done.stdout) == lie
+
+
+@pytest.mark.parametrize(
+    "text", ["- 1", "01_ou: [", "01_ou: !!python/object/apply:os.mkdir ['{folder}/made']"]
+)
+def test_presets_from_strangers_are_refused_and_run_nothing(tmp_path, monkeypatch, text):
+    shutil.copytree(chapters.BOOK / "presets", tmp_path / "presets")
+    shutil.copy(chapters.BOOK / "01_ou.ipynb", tmp_path)
+    (tmp_path / "presets" / "smoke.yaml").write_text(text.replace("{folder}", str(tmp_path)))
+    monkeypatch.setattr(chapters, "BOOK", tmp_path)
+    with pytest.raises(ValueError, match=r"smoke\.yaml must hold chapters"):
+        chapters.preset_values("01_ou", "smoke")
+    assert not (tmp_path / "made").exists()

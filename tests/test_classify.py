@@ -6,6 +6,7 @@ import torch
 
 from lib import classify, code_store, csc, datasets, loggabor, training_speed
 from lib._training import Trainer
+from lib.dictlearn import CheckpointError
 
 SMALL = {"batch": 16, "rate": 1e-3}
 
@@ -80,6 +81,20 @@ def test_resume_equals_uninterrupted(digits, tmp_path, monkeypatch, protocol):
         _train(digits, protocol=protocol, checkpoint=path, seed=3)
     with pytest.raises(ValueError, match="checkpoint must be of the same settings"):
         _train((digits[0] + 1, digits[1]), protocol=protocol, checkpoint=path)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "one bit"])
+def test_a_damaged_checkpoint_is_refused(digits, tmp_path, damage):
+    path = tmp_path / "state.pt"
+    _train(digits, checkpoint=path)
+    stored = bytearray(path.read_bytes())
+    if damage == "one bit":
+        # Among the weights, where torch itself would not notice.
+        stored[len(stored) // 2] ^= 1
+    content = {"truncated": stored[:-1000], "empty": b"", "text": b"no checkpoint"}
+    path.write_bytes(content.get(damage, stored))
+    with pytest.raises(CheckpointError, match=r"state\.pt is damaged: delete it"):
+        _train(digits, checkpoint=path)
 
 
 def test_evaluate_counts(digits):

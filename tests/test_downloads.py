@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import io
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from disks import run_on_disk
 
 from lib import _downloads
 from lib.datasets import SOURCES, DataDamaged, DataUnavailable, File, Source, download, fetch
@@ -291,19 +291,8 @@ def test_full_disk(server, tmp_path, packed):
         "except OSError as error:\n"
         f"    print(error.errno, error.strerror, __import__('os').listdir({str(tmp_path)!r}))"
     )
-    mount = f"mount -t tmpfs -o size=128k none '{tmp_path}'"
-    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
-    if not shutil.which("unshare") or subprocess.run([*command, mount], check=False).returncode:
-        pytest.skip("needs the right to mount a small file system in a namespace")
-    shell = f'{mount} && exec "$0" -c "$1"'
-    done = subprocess.run(
-        [*command, shell, sys.executable, code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == (
+    told = run_on_disk(tmp_path, "size=128k", code)
+    assert told == (
         f"28 the disk is full: toy (5 MB to download) does not fit into {tmp_path}; nothing of it "
         "was kept []\n"
     )

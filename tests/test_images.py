@@ -85,12 +85,18 @@ def test_broken_file_among_good_ones_is_skipped_and_named(tmp_path, name):
         photographs(tmp_path / name)
 
 
-def test_a_file_that_vanishes_is_an_error_with_its_name(tmp_path):
-    save(tmp_path / "a.png", noise(4, 4))
-    save(tmp_path / "b.png", noise(4, 4))
-    images = iter_photographs(tmp_path)
+@pytest.mark.parametrize("vanished", ["file", "folder"])
+def test_a_file_that_vanishes_is_an_error_with_its_name(tmp_path, vanished):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    save(folder / "a.png", noise(4, 4))
+    save(folder / "b.png", noise(4, 4))
+    images = iter_photographs(folder)
     assert next(images)[0] == "a.png"
-    (tmp_path / "b.png").unlink()
+    if vanished == "file":
+        (folder / "b.png").unlink()
+    else:
+        shutil.rmtree(folder)
     with pytest.raises(FileNotFoundError, match=r"b\.png"):
         next(images)
 
