@@ -76,18 +76,19 @@ def test_a_damaged_cell_is_trained_again(experiment, content):
 
 def test_a_damaged_checkpoint_is_trained_anew(experiment, monkeypatch):
     cell = Cell("code", "grey", 0.0, 42)
-    train = classify.train
+    train, runs = classify.train, []
 
     def damaged(*arguments, checkpoint, **settings):
-        if not list(checkpoint.parent.glob("*.pt")):
-            checkpoint.parent.mkdir(exist_ok=True)
+        if not runs:
             checkpoint.write_bytes(b"damaged")
+        runs.append(checkpoint)
         return train(*arguments, checkpoint=checkpoint, **settings)
 
     whole = experiment.run(cell)
     experiment.path(cell).unlink()
     monkeypatch.setattr(classify, "train", damaged)
     assert experiment.run(cell) | {"seconds": 0} == whole | {"seconds": 0}
+    assert len(runs) == 2
 
 
 def test_a_killed_cell_goes_on_after_its_last_epoch(experiment, monkeypatch):
