@@ -1,4 +1,9 @@
-"""Fixtures shared by the tests."""
+"""Fixtures shared by the tests, and a record of a run for the appendix "How it is tested"."""
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
 
 import matplotlib
 import pytest
@@ -12,3 +17,37 @@ def _close_figures():
     import matplotlib.pyplot as plt
 
     plt.close("all")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--record", type=Path, help="write counts and versions to this JSON file")
+
+
+def pytest_configure(config):
+    config.started = time.monotonic()
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Write what ran where, and the properties that tests recorded."""
+    path = config.getoption("--record")
+    if path is None:
+        return
+    from lib import provenance
+    from lib.ledger import write_bytes
+
+    stats = terminalreporter.stats
+    reports = [report for kind in ("passed", "failed") for report in stats.get(kind, [])]
+    result = {
+        "provenance": provenance.collect(),
+        **{kind: len(stats.get(kind, [])) for kind in ("passed", "failed", "error")},
+        "skipped": Counter(report.longrepr[2] for report in stats.get("skipped", [])),
+        "files": Counter(Path(report.nodeid.split("::")[0]).stem for report in reports),
+        "properties": {
+            report.nodeid.split("::")[1]: dict(report.user_properties)
+            for report in reports
+            if report.user_properties
+        },
+        "seconds": round(time.monotonic() - config.started, 1),
+    }
+    text = json.dumps(result, indent=1, sort_keys=True) + "\n"
+    write_bytes(path, text.encode())

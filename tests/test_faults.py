@@ -118,22 +118,23 @@ def _attempt(work, folder, seconds):
 
 
 @pytest.mark.parametrize("work", [_encode, _train, _learn, _code, _fetch])
-def test_killed_at_random_moments(work, tmp_path):
+def test_killed_at_random_moments(work, tmp_path, record_property):
     whole, seconds = _attempt(work, tmp_path / "whole", 300)
     assert whole is not None
     folder = tmp_path / "killed"
     rng = np.random.default_rng(0)
-    killed = 0
-    while killed < KILLS:
-        answer, _ = _attempt(work, folder, rng.uniform(0, seconds))
+    killed = []
+    while len(killed) < KILLS:
+        answer, after = _attempt(work, folder, rng.uniform(0, seconds))
         if answer is None:
-            killed += 1
+            killed.append(after / seconds)
         else:
             # It was through before it was killed: again from nothing.
             assert answer == whole
             shutil.rmtree(folder)
     answer, _ = _attempt(work, folder, 300)
     assert answer == whole
+    record_property("killed_after_share", killed)
     # What killed work leaves is hidden, and nobody takes it for a result.
     left = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
     kept = {p.relative_to(tmp_path / "whole") for p in (tmp_path / "whole").rglob("*")}

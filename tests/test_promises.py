@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -131,6 +132,20 @@ def test_gaussian_derivatives_are_fitted_to_short_filters_too(memory):
         fit, correlation = filters.fit_gaussian_derivative(planted)
         np.testing.assert_allclose(fit, planted, atol=1e-5)
         assert correlation > 0.9999
+
+
+def test_parts_from_workers_add_up():
+    """Joblib's workers each take some recordings; what they send back is added."""
+    recordings = [np.random.default_rng(i).standard_normal((900 + i, 2)) + 50 for i in range(6)]
+    whole = LagCovariance(7, 5, 2, 2).update(recordings)
+    jobs = (joblib.delayed(LagCovariance(7, 5, 2, 2).update)(y) for y in recordings)
+    parts = joblib.Parallel(2)(jobs)
+    for order in ([0, 1, 2, 3, 4, 5], [3, 5, 0, 1, 4, 2]):
+        merged = sum((parts[i] for i in order[1:]), parts[order[0]])
+        assert merged.n_windows == whole.n_windows
+        for center in (False, True):
+            for a, b in zip(merged.blocks(center), whole.blocks(center), strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10 * np.abs(b).max())
 
 
 # Ill-conditioned problems -------------------------------------------------------------------------

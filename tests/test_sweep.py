@@ -1,5 +1,6 @@
 """The sweep of chapter 10 under Snakemake: killed, resumed, and changed."""
 
+import contextlib
 import json
 import os
 import re
@@ -9,11 +10,14 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from lib.chapters import preset_values
 from lib.ledger import ROOT
 
+# How often the sweep is killed; more by hand: KILLS=20.
+KILLS = int(os.environ.get("KILLS", "1"))
 OWN = ROOT / ".venv" / "sweep" / "bin"
 SNAKEMAKE = shutil.which("snakemake", path=os.pathsep.join([str(OWN), os.environ["PATH"]]))
 needs_snakemake = pytest.mark.skipif(
@@ -41,13 +45,12 @@ def _jobs(folder, *arguments, **changes):
 
 
 def _results(folder):
-    found = {path.name: json.loads(path.read_text()) for path in (folder / "cells").iterdir()}
+    found = {path.name: json.loads(path.read_text()) for path in folder.glob("cells/*.json")}
     return {name: result | {"seconds": 0} for name, result in found.items()}
 
 
-@needs_snakemake
-def test_a_killed_sweep_loses_no_cell_and_a_change_runs_what_depends_on_it(tmp_path):
-    folder = tmp_path / "sweep"
+def _kill_sweep(folder, due):
+    """Start a sweep and kill all of it when `due` says so, or a while later."""
     killed = subprocess.Popen(
         _command(folder),
         cwd=ROOT,
@@ -55,15 +58,24 @@ def test_a_killed_sweep_loses_no_cell_and_a_change_runs_what_depends_on_it(tmp_p
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    start = time.monotonic()
     try:
-        deadline = time.monotonic() + 300
-        while not list(folder.glob("cells/*.json")):
-            assert killed.poll() is None
-            assert time.monotonic() < deadline
+        while killed.poll() is None and not due(time.monotonic() - start):
+            assert time.monotonic() < start + 300
             time.sleep(0.05)
     finally:
-        os.killpg(killed.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(killed.pid, signal.SIGKILL)
         killed.wait()
+    return time.monotonic() - start
+
+
+@needs_snakemake
+def test_a_killed_sweep_loses_no_cell_and_a_change_runs_what_depends_on_it(
+    tmp_path, record_property
+):
+    folder = tmp_path / "sweep"
+    _kill_sweep(folder, lambda _: list(folder.glob("cells/*.json")))
     # Kernels notice within a second that their parent is gone.
     time.sleep(2)
     before = {path: path.stat().st_mtime_ns for path in folder.glob("cells/*.json")}
@@ -78,6 +90,22 @@ def test_a_killed_sweep_loses_no_cell_and_a_change_runs_what_depends_on_it(tmp_p
     assert len(resumed) == 3
     collected = json.loads((folder / "collected" / "10_resnet.custom.json").read_text())
     assert collected["values"]["cls-raw"]["het_before"] >= 0
+
+    # Then killed at any moment, from codes to the last cell; each time what is there is whole.
+    rng = np.random.default_rng(0)
+    after = []
+    for _ in range(KILLS - 1):
+        if len(list(folder.glob("cells/*.json"))) == 3:
+            shutil.rmtree(folder)
+        seconds = rng.uniform(1, 30)
+        after.append(_kill_sweep(folder, lambda passed, due=seconds: passed > due))
+        time.sleep(2)
+        if (folder / "cells").exists():
+            assert all(resumed[name] == result for name, result in _results(folder).items())
+    if after:
+        record_property("killed_after_s", after)
+        _jobs(folder)
+        assert _results(folder) == resumed
 
     shutil.copytree(folder / "codes", tmp_path / "whole" / "codes")
     assert _jobs(tmp_path / "whole")["cell"] == 3
