@@ -5,7 +5,7 @@ CHAPTER ?= 01_ou
 PRESET ?= default
 OUT ?= runs
 
-.PHONY: help book test site pdf lint rerun refresh sweep data bench clean
+.PHONY: help book test site pdf lint rerun refresh sweep data bench checks clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -51,6 +51,12 @@ data: $(VENV)/.installed ## download the data sets that have a public, hash-chec
 
 bench: $(VENV)/.installed ## speed against named peers, in one run
 	$(BIN)/python tests/bench.py
+
+checks: $(VENV)/sweep/.installed ## authors: measure anew what appendix H shows (an hour; 8 GB of disk)
+	rm -f .coverage*; $(BIN)/coverage run -m pytest -n 2 tests --record book/checks/tests.json
+	$(BIN)/coverage combine -q && $(BIN)/python tests/covered.py book/checks/coverage.json
+	KILLS=20 $(BIN)/python -m pytest tests/test_faults.py tests/test_sweep.py -k killed --record book/checks/faults.json
+	$(BIN)/python tests/scale.py book/checks/scale.json
 
 clean: ## remove what was built
 	rm -rf _build

@@ -315,13 +315,18 @@ def _key(chapter):
     files += [BOOK / "claims.yml", *(BOOK / "presets" / f"{name}.yaml" for name in PRESETS)]
     for used in _options(chapter).get("uses", []):
         files += sorted((BOOK / "results").glob(f"{used}.*"))
+    for pattern in _options(chapter).get("reads", []):
+        files += sorted(BOOK.glob(pattern))
     if _option(chapter, "reads_results"):
         files += [*sorted((BOOK / "results").glob("*")), *sorted((BUILD / "results").glob("*"))]
     return hash_files(files)
 
 
 def _options(chapter):
-    """What a notebook's metadata says: `reads_results` (of all chapters), `uses` (of which)."""
+    """What a notebook's metadata says.
+
+    `reads_results` (of all chapters), `uses` (of which), `reads` (other files of the book).
+    """
     return read(chapter).metadata.get("book", {})
 
 
