@@ -44,7 +44,7 @@ def test_presets_name_only_chapters_that_exist(preset):
 
 
 @pytest.mark.parametrize("chapter", PARAMETERISED)
-def test_smoke_rerun(chapter, tmp_path):
+def test_smoke_rerun(chapter, tmp_path, record_property):
     target = chapters.rerun(chapter, "smoke", {}, tmp_path)
     notebook = nbformat.read(target, as_version=4)
     injected = [c for c in notebook.cells if "injected-parameters" in c.metadata.get("tags", [])]
@@ -52,6 +52,7 @@ def test_smoke_rerun(chapter, tmp_path):
     assert "hide-input" in injected[0].metadata["tags"]
     result = json.loads(next(tmp_path.glob("*.smoke.json")).read_text())
     assert result["preset"] == "smoke"
+    record_property("cost", result["cost"])
     assert result["cost"]["seconds"] > 0
     assert 50 < result["cost"]["peak_mb"] < 10_000
     assert result["parameters"] == chapters.preset_values(chapter, "smoke")
