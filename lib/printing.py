@@ -6,6 +6,8 @@ from pathlib import Path
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _FOOTER = '<div style="width: 100%; font-size: 8px; text-align: center" class="pageNumber"></div>'
 _MARGINS = {"top": "15mm", "bottom": "18mm", "left": "14mm", "right": "14mm"}
+# Letters of a screen are too large for paper: at this scale a line of code fits a line of A4.
+_SCALE = 0.8
 
 
 def find_browser():
@@ -52,6 +54,7 @@ def print_pdf(site, target):
         view.pdf(
             path=target,
             format="A4",
+            scale=_SCALE,
             print_background=True,
             outline=True,
             tagged=True,
