@@ -96,7 +96,7 @@ def table(rows, folders):
         outcomes = [outcome(row).removesuffix(" in a smaller run") for row in own]
         held, judged = outcomes.count(ledger.HOLDS), outcomes.count(ledger.FAILS)
         cells = {
-            "": f'<a href="{chapter}.html">{html.escape(title(chapter))}</a>',
+            "": f'<a href="{chapter}.html">{_number(chapter)}{html.escape(title(chapter))}</a>',
             "Question": html.escape(question),
             "Data": html.escape(data),
             "Claims that hold": f"{held} of {held + judged}" if held + judged else "–",
@@ -111,6 +111,12 @@ def table(rows, folders):
         for cells in body
     )
     return f'<table class="chapters"><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>'
+
+
+def _number(chapter):
+    """A chapter's number as the table of contents gives it; appendices have theirs in the title."""
+    digits = chapter.partition("_")[0]
+    return f"{int(digits)}. " if digits.isdigit() else ""
 
 
 def title(chapter):
