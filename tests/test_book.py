@@ -101,6 +101,29 @@ def test_cells_are_short(chapter):
             assert len(cell.source.splitlines()) <= 15, cell.source[:60]
 
 
+@pytest.mark.parametrize("chapter", PARAMETERISED)
+def test_a_chapter_opens_with_its_claim_and_closes_as_all_do(chapter):
+    texts = [c.source for c in chapters.read(chapter).cells if c.cell_type == "markdown"]
+    assert texts[0].split("\n\n")[1].startswith("**Claim.** ")
+    heading = texts[-1].splitlines()[0]
+    assert re.fullmatch("## What the paper(s say| says), what we found, what to try", heading)
+    parts = [texts[-1].index(part) for part in ("**The paper", "**We found", "**To try:** ")]
+    assert parts == sorted(parts)
+    # A heading without a sentence leaves the reader alone with code.
+    assert not [text for text in texts if text.splitlines()[-1].startswith("#")]
+
+
+def test_every_reference_is_cited_and_has_a_doi():
+    from pybtex.database import parse_file
+
+    entries = parse_file(str(chapters.BOOK / "references.bib")).entries
+    pages_of_text = [*chapters.BOOK.rglob("*.ipynb"), *chapters.BOOK.rglob("*.md")]
+    text = "".join(path.read_text(encoding="utf-8") for path in pages_of_text)
+    keys = ",".join(re.findall(r"{cite}`([^`]*)`", text)).split(",")
+    assert set(keys) == set(entries)
+    assert not [key for key, entry in entries.items() if "doi" not in entry.fields]
+
+
 def test_all_notebooks_together_are_small():
     sizes = [path.stat().st_size for path in chapters.BOOK.rglob("*.ipynb")]
     assert sum(sizes) <= 10_000_000

@@ -288,6 +288,13 @@ def test_every_internal_link_and_anchor_resolves(soups, site):
     none(broken)
 
 
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_a_chapter_bears_the_number_by_which_others_call_it(page, soups):
+    name = page.split("/")[-1]
+    number = str(int(name[:2])) if name[0].isdigit() else name[0].upper()
+    assert soups[page].select_one("article section h1").get_text().split()[0] == f"{number}."
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_figure_is_numbered_and_captioned(page, soups):
     for image in soups[page].select(".cell_output img, article figure img"):
