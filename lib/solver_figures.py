@@ -6,10 +6,13 @@ import numpy as np
 from lib.plotting import WIDTH
 
 
-def _bars(ax, values, label, scale=1.0, digits=3):
-    """Horizontal bars, the last of `values` (dict) on top, with their numbers."""
-    numbers = scale * np.array(list(values.values()))
-    bars = ax.barh(list(values), numbers, color=[f"C{i}" for i in range(len(values))])
+def _bars(ax, values, label, scale=1.0, digits=3, order=None):
+    """Horizontal bars, the last of `values` (dict) on top, with their numbers.
+
+    `order` (names) gives the colours, where two panels must agree on them.
+    """
+    numbers, order = scale * np.array(list(values.values())), list(order or values)
+    bars = ax.barh(list(values), numbers, color=[f"C{order.index(name)}" for name in values])
     ax.bar_label(bars, [f"{x:.{digits}g}" for x in numbers], padding=3, fontsize=9)
     ax.set(xlabel=label)
     ax.margins(x=0.15)
@@ -33,7 +36,7 @@ def speed_and_memory(seconds, floors, memory):
     axes[0].legend(
         title="floors", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, title_fontsize=9
     )
-    _bars(axes[1], memory, "peak memory (MB)", 1e-6)
+    _bars(axes[1], memory, "peak memory (MB)", 1e-6, order=seconds)
 
 
 def convergence(traces):
