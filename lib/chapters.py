@@ -299,7 +299,10 @@ def dependencies(chapter):
 
 def _imports(source):
     names = set()
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    # What a module does as a program, those who import it do not depend on.
+    tree.body = [part for part in tree.body if ast.unparse(part)[:14] != "if __name__ =="]
+    for node in ast.walk(tree):
         match node:
             case ast.Import(names=aliases):
                 names |= {alias.name for alias in aliases}

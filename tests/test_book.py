@@ -11,7 +11,7 @@ import sys
 import nbformat
 import pytest
 
-from lib import book, chapters, ledger, pages, provenance
+from lib import _commands, book, chapters, ledger, pages, provenance
 
 CHAPTERS = chapters.chapters()
 PARAMETERISED = [chapter for chapter in CHAPTERS if chapters.parameters(chapter)]
@@ -168,7 +168,7 @@ def test_text_is_read_as_the_parameters_type():
 )
 def test_command_line_refuses_before_it_starts(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert book.main(arguments) == 2
+    assert _commands.main(arguments) == 2
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -178,8 +178,8 @@ def test_relative_paths_are_meant_from_where_the_command_is_given(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     seen = []
     monkeypatch.setattr(chapters, "rerun", lambda *arguments: seen.append(arguments) or "done")
-    assert book.main(["rerun", "03_lamina", "-p", "source", "./mine", "--out", "o"]) == 0
-    assert book.main(["rerun", "03_lamina", "-p", "source", "bundled", "--out", "o"]) == 0
+    assert _commands.main(["rerun", "03_lamina", "-p", "source", "./mine", "--out", "o"]) == 0
+    assert _commands.main(["rerun", "03_lamina", "-p", "source", "bundled", "--out", "o"]) == 0
     assert [values["source"] for _, _, values, _ in seen] == [str(tmp_path / "mine"), "bundled"]
 
 
@@ -221,6 +221,7 @@ def test_dependencies_follow_imports():
     names = {path.name for path in chapters.dependencies("01_ou")}
     assert {"cca.py", "lags.py", "_checks.py", "processes.py", "ledger.py", "_rules.py"} <= names
     assert "datasets.py" not in names
+    assert not {"_commands.py", "pages.py", "printing.py"} & names
     assert {path.name for path in chapters.dependencies("appendix/e_data")} >= {"_sources.py"}
 
 
@@ -323,19 +324,19 @@ def test_locale_and_working_directory_do_not_matter(tmp_path):
 
 
 def test_list_shows_every_parameter_with_its_type_and_presets(capsys):
-    assert book.main(["list"]) == 0
+    assert _commands.main(["list"]) == 0
     text = capsys.readouterr().out
     for chapter in CHAPTERS:
         assert f"{chapter}: " in text
         for name, value in chapters.parameters(chapter).items():
-            line = next(li for li in book.describe(chapter).splitlines() if f" {name} " in li)
+            line = next(li for li in _commands.describe(chapter).splitlines() if f" {name} " in li)
             assert line.split()[1] == type(value).__name__
             assert line.endswith(f" {chapters.preset_values(chapter, 'paper')[name]!r}")
             assert line.rstrip() in text
 
 
 def test_list_of_an_unknown_chapter_is_refused(capsys):
-    assert book.main(["list", "99_x"]) == 2
+    assert _commands.main(["list", "99_x"]) == 2
     assert "chapter must be one of" in capsys.readouterr().err
 
 
@@ -345,7 +346,7 @@ def test_what_a_page_says_of_rerunning_is_what_the_command_line_takes(tmp_path, 
     for chapter in PARAMETERISED:
         lines = pages.rerun(chapter).splitlines()
         line = next(line for line in lines if line.startswith(".venv/bin/python -m lib.book rerun"))
-        assert book.main(shlex.split(line)[3:]) == 0
+        assert _commands.main(shlex.split(line)[3:]) == 0
         name, preset, values, _ = seen[-1]
         assert (name, preset) == (chapter, "default")
         assert values.keys() <= chapters.parameters(chapter).keys()

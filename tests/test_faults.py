@@ -16,7 +16,7 @@ import pytest
 import torch
 from disks import run_on_disk
 
-from lib import book, chapters, classify, codes, datasets, dictlearn
+from lib import _commands, book, chapters, classify, codes, datasets, dictlearn
 from lib._downloads import download
 from lib._sources import File, Source
 
@@ -201,7 +201,7 @@ def on_closed_disk(name, folder):
     if name == "rerun":
         arguments = ["rerun", "01_ou", "--preset", "smoke", "--out", str(folder / "runs")]
         with contextlib.redirect_stderr(io.StringIO()) as told:
-            assert book.main(arguments) == 2
+            assert _commands.main(arguments) == 2
         raise OSError(told.getvalue())
     if name == "begin":
         os.environ["BOOK_RESULTS"] = str(folder / "results")
