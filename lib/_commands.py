@@ -7,6 +7,7 @@ default results in the book itself.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -86,15 +87,19 @@ def main(arguments=None):
         elif options.command == "colab":
             done = [_write_for_colab(name, options) for name in chapters.chapters()]
         elif options.command == "compare":
-            rows, differing = compare(options.folder, RESULTS)
-            print("\n".join(rows))
+            text, differing = compare(options.folder, RESULTS)
+            print(text)
             return 1 if differing else 0
         elif options.command == "execute":
             done = chapters.execute(options.jobs)
         else:
             done = chapters.refresh(options.chapters, options.jobs)
+        print("\n".join(str(item) for item in done) or "nothing to do", flush=True)
+    except BrokenPipeError:
+        # Whoever read the output, such as `head`, has had enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print("\n".join(str(item) for item in done) or "nothing to do")
     return 0

@@ -32,7 +32,6 @@ FAILS = "does not hold"
 REPORTED = "reported"
 NOT_AT_SCALE = "not run at paper scale"
 NEEDS_DATA = "needs data"
-NOT_YET = "not yet in the book"
 
 _PAPERS = {"resu": "ReSU", "heterogeneity": "Kernel heterogeneity"}
 
@@ -290,6 +289,11 @@ def verdicts(folders=(RESULTS,), *, claims=CLAIMS, book=ROOT / "book"):
     Verdicts
         A list of `Verdict` in the order of claims.yml that renders as a table.
 
+    Raises
+    ------
+    ValueError
+        A claim is of a chapter that is not there.
+
     Notes
     -----
     A verdict on a paper's claim needs a run at the paper's scale; until there is one it reads
@@ -304,8 +308,8 @@ def verdicts(folders=(RESULTS,), *, claims=CLAIMS, book=ROOT / "book"):
         )
         at_default = judge(claim, default) if default else ""
         if not (Path(book) / f"{claim.chapter}.ipynb").exists():
-            verdict = NOT_YET
-        elif paper:
+            raise ValueError(f"claim {claim.id}: {book} must have chapter {claim.chapter!r}")
+        if paper:
             verdict = judge(claim, paper)
         elif default and claim.rule is None:
             verdict = REPORTED
@@ -315,15 +319,16 @@ def verdicts(folders=(RESULTS,), *, claims=CLAIMS, book=ROOT / "book"):
     return rows
 
 
-def compare(folder, reference=RESULTS, *, rtol=1e-3, atol=1e-9):
+def compare(folder, reference=RESULTS, *, claims=CLAIMS, rtol=1e-3, atol=1e-9):
     """Lay results in a folder beside reference results of the same chapter.
 
     A preset that the reference does not have is laid beside its default results.
 
     Returns
     -------
-    rows : list of str
-        A line for each value: claim, name, reference, new, and whether they agree.
+    text : str
+        A table for each result: claim, value, reference, new, difference, and whether they agree;
+        then what the claims' rules make of both.
     differing : int
         Values of the same preset that differ by more than ``atol + rtol * |reference|`` or are
         missing on one side.
@@ -341,24 +346,34 @@ def compare(folder, reference=RESULTS, *, rtol=1e-3, atol=1e-9):
     ]
     if not pairs:
         raise ValueError(f"{folder} must hold results of a chapter that {reference} has")
-    rows, differing = [], 0
+    known = load_claims(claims)
+    lines, differing = [], 0
     for key, beside in pairs:
-        rows.append(f"{key[0]}: {beside[1]} in the book, {key[1]} here")
-        theirs, mine = (
-            {
-                (claim, name): number
-                for claim, values in result["values"].items()
-                for name, number in values.items()
-            }
-            for result in (old[beside], new[key])
-        )
-        for claim, name in sorted(mine.keys() | theirs.keys()):
-            a, b = theirs.get((claim, name)), mine.get((claim, name))
-            agree = a is not None and b is not None and abs(b - a) <= atol + rtol * abs(a)
-            differing += key == beside and not agree
-            text = " ".join("-" if x is None else f"{x:.6g}" for x in (a, b))
-            rows.append(f"  {claim} {name}: {text} {'same' if agree else 'DIFFERS'}")
-    return rows, differing
+        lines.append(f"{key[0]}: {beside[1]} in the book, {key[1]} here")
+        theirs, mine = old[beside]["values"], new[key]["values"]
+        rows = [("claim", "value", "book", "here", "difference", "")]
+        for claim in sorted(theirs.keys() | mine.keys()):
+            before, now = theirs.get(claim, {}), mine.get(claim, {})
+            for name in sorted(before.keys() | now.keys()):
+                a, b = before.get(name), now.get(name)
+                both = a is not None and b is not None
+                agree = both and abs(b - a) <= atol + rtol * abs(a)
+                differing += key == beside and not agree
+                numbers = ("-" if x is None else f"{x:.6g}" for x in (a, b))
+                difference = f"{b - a:+.2g}" if both else "-"
+                told = "same" if agree else "DIFFERS"
+                rows.append((claim, name, *numbers, difference, told))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines += [
+            "  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
+        for claim in sorted(mine.keys() & known.keys()):
+            before = judge(known[claim], theirs[claim]) if claim in theirs else "not recorded"
+            lines.append(
+                f"  {claim}: {before} in the book, {judge(known[claim], mine[claim])} here"
+            )
+    return "\n".join(lines), differing
 
 
 class Verdicts(list):
@@ -416,11 +431,9 @@ def format_values(values):
 
 def _describe(row, root):
     claim = row.claim
-    name = f"<strong>{claim.id}</strong>"
-    if row.verdict != NOT_YET:
-        anchor = f"#{claim.figure}" if claim.figure else ""
-        page = f"{root}{claim.chapter}" if root else Path(claim.chapter).name
-        name = f'<a href="{page}.html{anchor}">{name}</a>'
+    anchor = f"#{claim.figure}" if claim.figure else ""
+    page = f"{root}{claim.chapter}" if root else Path(claim.chapter).name
+    name = f'<a href="{page}.html{anchor}"><strong>{claim.id}</strong></a>'
     text = f"{name} <small>{_PAPERS[claim.paper]}, {html.escape(claim.place)}</small><br>"
     text += html.escape(claim.claim)
     return text + (f"<br><code>{html.escape(claim.rule)}</code>" if claim.rule else "")

@@ -304,7 +304,7 @@ def choices(rows, columns, values, holds, counts, total):
     """
     _, ax = plt.subplots(figsize=(WIDTH, 0.31 * len(rows) + 1.0))
     rows = [*rows, "all combinations"]
-    palette = {1: "#cfe8d5", 0: "#f6d5cc"}
+    palette = {1: "#cfe3f6", 0: "#f9ddb8"}
     for i, line in enumerate(values):
         for j, value in enumerate(line):
             box = (j - 0.5, i - 0.5)

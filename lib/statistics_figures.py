@@ -6,6 +6,11 @@ import numpy as np
 from lib.plotting import WIDTH
 
 
+def _named(model):
+    """A model's name with the capitals of those it is named after."""
+    return model.replace("gauss", "Gauss").replace("von mises", "von Mises")
+
+
 def magnitudes(edges, shares, fits, shown=("exponential", "gamma")):
     """Histogram of magnitudes of each image, their mean, and fits to the mean.
 
@@ -27,7 +32,9 @@ def magnitudes(edges, shares, fits, shown=("exponential", "gamma")):
         ax.plot(edges[:-1], rows.mean(axis=0), ".", color="0.1", markersize=4, zorder=3)
         for j, model in enumerate(shown):
             curve = fits[name].fits[model][0].curve
-            ax.plot(edges[:-1], curve, styles[model], color=f"C{3 * j}", label=model, zorder=2)
+            ax.plot(
+                edges[:-1], curve, styles[model], color=f"C{3 * j}", label=_named(model), zorder=2
+            )
         ax.set(title=name, xlabel="magnitude of coefficient", yscale="log")
         if i == 0:
             ax.set_ylabel("share of bin")
@@ -86,7 +93,7 @@ def winners(shares):
         left = np.zeros(len(known))
         for j, model in enumerate(panel[names[known[0]]]):
             width = np.array([100 * panel[names[i]][model] for i in known])
-            ax.barh(known, width, left=left, color=f"C{j}", label=model, height=0.7)
+            ax.barh(known, width, left=left, color=f"C{j}", label=_named(model), height=0.7)
             left += width
         for i in set(range(len(names))) - set(known):
             ax.text(2, i, "numbers not known", va="center", color="0.4")
