@@ -5,7 +5,7 @@ CHAPTER ?= 01_ou
 PRESET ?= default
 OUT ?= runs
 
-.PHONY: help book test site pdf lint rerun refresh sweep data bench clean
+.PHONY: help book test site pdf lint rerun refresh sweep data bench mutants clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -52,5 +52,9 @@ data: $(VENV)/.installed ## download the data sets that have a public, hash-chec
 bench: $(VENV)/.installed ## speed against named peers, in one run
 	$(BIN)/python tests/bench.py
 
+mutants: $(VENV)/.installed ## hours: do the tests notice bugs? SAMPLE=150 for as many mutants of each module
+	$(BIN)/pip install -q -e '.[mutation]'
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/mutants.py $(if $(SAMPLE),--sample $(SAMPLE))
+
 clean: ## remove what was built
-	rm -rf _build
+	rm -rf _build mutants

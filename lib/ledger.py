@@ -245,7 +245,8 @@ def judge(claim, values):
 
 def load_results(folders=(RESULTS,)):
     """Read saved results: dict of (chapter, preset) to what `save` wrote; later folders win."""
-    paths = [path for folder in folders for path in sorted(Path(folder).glob("*.json"))]
+    # Files of other names, such as the outcome of tests, lie beside them.
+    paths = [path for folder in folders for path in sorted(Path(folder).glob("*.*.json"))]
     results = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     return {(result["chapter"], result["preset"]): result for result in results}
 
