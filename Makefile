@@ -5,7 +5,7 @@ CHAPTER ?= 01_ou
 PRESET ?= default
 OUT ?= runs
 
-.PHONY: help book test site pdf lint rerun refresh sweep data bench checks clean
+.PHONY: help book test site pdf lint rerun refresh sweep data bench checks mutants clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -58,5 +58,9 @@ checks: $(VENV)/sweep/.installed ## authors: measure anew what appendix H shows 
 	KILLS=20 $(BIN)/python -m pytest tests/test_faults.py tests/test_sweep.py -k killed --record book/checks/faults.json
 	$(BIN)/python tests/scale.py book/checks/scale.json
 
+mutants: $(VENV)/.installed ## hours: do the tests notice bugs? SAMPLE=150 for as many mutants of each module
+	$(BIN)/pip install -q -e '.[mutation]'
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/mutants.py $(if $(SAMPLE),--sample $(SAMPLE))
+
 clean: ## remove what was built
-	rm -rf _build
+	rm -rf _build mutants

@@ -18,6 +18,14 @@ def check_count(name, value, minimum=1):
     return int(value)
 
 
+def check_counts(name, values, minimum=1):
+    """Return a sequence of whole numbers of at least `minimum` as a list of ints."""
+    array = as_array(name, values)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must have one axis, got shape {array.shape}")
+    return [check_count(name, value, minimum) for value in array.tolist()]
+
+
 def check_number(name, value, minimum=-np.inf, *, open_minimum=False, maximum=np.inf):
     """Return `value` as a finite float if it lies between `minimum` and `maximum`.
 
@@ -53,7 +61,7 @@ def check_rng(rng):
 
 
 def as_array(name, value, kinds="iuf"):
-    """Return `value` as an array of integers or real floats, whose values are not looked at."""
+    """Return `value` as an array of NumPy's `kinds` of dtype, whose values are not looked at."""
     if np.ma.is_masked(value):
         raise ValueError(f"{name} must not be masked: fill what is missing, or leave it out")
     try:
@@ -64,7 +72,9 @@ def as_array(name, value, kinds="iuf"):
             f"{name} must be a regular array of numbers, got {type(value).__name__}: {error}"
         ) from error
     if array.dtype.kind not in kinds:
-        raise ValueError(f"{name} must hold integers or real floats, got dtype {array.dtype}")
+        words = {"i": "integers", "f": "real floats"}
+        allowed = " or ".join(word for kind, word in words.items() if kind in kinds)
+        raise ValueError(f"{name} must hold {allowed}, got dtype {array.dtype}")
     return array
 
 

@@ -111,6 +111,8 @@ def check_source(source):
     """Return a source's name or path if it is either."""
     if not isinstance(source, str | os.PathLike):
         raise ValueError(f"source must be a name or a path, got {type(source).__name__}")
+    if source == "":
+        raise ValueError("source must be a name or a path, got an empty one")
     return source
 
 

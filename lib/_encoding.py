@@ -7,8 +7,8 @@ import torch
 from torch.nn.functional import interpolate
 
 from lib import codes, csc
-from lib._checks import check_array, check_choice, check_count, check_number
-from lib.code_store import CodeStore
+from lib._checks import check_choice, check_count, check_number
+from lib.code_store import HALF, CodeStore
 
 SIZES = {"text": 128, "code": 64}
 # How the released code calls the coder; of the text, the coder's own defaults.
@@ -32,9 +32,9 @@ def prepare(images, protocol, size=None):
     ndarray (n, size, size) float32
     """
     check_choice("protocol", protocol, SIZES)
-    images = check_array("images", images, (None, None, None)).astype(np.float32)
+    images = _single("images", images)
     size = SIZES[protocol] if size is None else check_count("size", size, 8)
-    scaled = interpolate(torch.from_numpy(images)[:, None], (size, size), mode="bilinear")
+    scaled = interpolate(images[:, None], (size, size), mode="bilinear")
     return codes.contrast_normalise(scaled[:, 0].numpy())
 
 
@@ -60,11 +60,18 @@ def encode(images, atoms, protocol, store, *, size=None, chunk=256, device=None,
     -------
     code_store.CodeStore
         Filled: ``load()`` reads the codes.
+
+    Raises
+    ------
+    ValueError
+        An argument is not as described, before anything is written; or an image is constant, or
+        its code not finite in half precision.
     """
     check_choice("protocol", protocol, SIZES)
-    images = check_array("images", images, (None, None, None)).astype(np.float32)
-    atoms = check_array("atoms", atoms, (None, None, None)).astype(np.float32)
-    settings = {"lmbda": codes.PROTOCOLS[protocol].lmbda} | CODER[protocol] | settings
+    images, atoms = (_single(*part).numpy() for part in (("images", images), ("atoms", atoms)))
+    settings = _check_settings(
+        {"lmbda": codes.PROTOCOLS[protocol].lmbda} | CODER[protocol] | settings
+    )
     size = SIZES[protocol] if size is None else check_count("size", size, 8)
     weight = L1_WEIGHT[protocol]
     about = {
@@ -83,6 +90,9 @@ def encode(images, atoms, protocol, store, *, size=None, chunk=256, device=None,
         code = csc.sparse_code(
             ready, atoms, weights=weights, sparse=True, device=device, **settings
         )
+        values = code.coefficients.coalesce().values()
+        if bool((values.abs() > HALF).any()):
+            raise ValueError(f"images and atoms must give codes within half precision, +-{HALF}")
         return code.coefficients
 
     kept.fill(make)
@@ -110,12 +120,25 @@ def inputs(batch, protocol, cutoff=0.0, size=32):
     -------
     Tensor (n, K, height, width) or (n, K, size, size)
     """
+    check_reading(protocol, cutoff, size)
+    read = read_codes(csc.check_coefficients(batch, "batch").to_dense(), protocol, cutoff, size)
+    if not bool(torch.isfinite(read).all()):
+        raise ValueError("batch must be read as values that half precision holds, up to 65504")
+    return read
+
+
+def check_reading(protocol, cutoff, size):
+    """Refuse settings of `inputs` that are not as described there."""
     check_choice("protocol", protocol, SIZES)
-    cutoff = check_number("cutoff", cutoff, 0)
+    check_number("cutoff", cutoff, 0, maximum=csc.largest(torch.float32))
+    check_count("size", size)
+
+
+def read_codes(batch, protocol, cutoff, size):
+    """`inputs` without its checks, for each batch of a training."""
     if protocol == "text":
         return _half(torch.where(batch.abs() >= cutoff, batch, 0))
-    side = check_count("size", size)
-    x = interpolate(batch, (side, side), mode="bilinear", antialias=True)
+    x = interpolate(batch, (size, size), mode="bilinear", antialias=True)
     x = (x - 0.5) / 0.225
     return _half(torch.where(x.abs() >= cutoff * x.amax((1, 2, 3), keepdim=True), x, 0))
 
@@ -135,7 +158,8 @@ def grey_inputs(images, protocol, size=None):
     -------
     Tensor (n, 1, size, size)
     """
-    size = size or {"text": SIZES["text"], "code": 32}[protocol]
+    check_choice("protocol", protocol, SIZES)
+    size = {"text": SIZES["text"], "code": 32}[protocol] if size is None else size
     ready = prepare(images, protocol, size)
     return torch.from_numpy(ready)[:, None]
 
@@ -196,6 +220,24 @@ def pruned_share(codes, protocol, cutoff, size=32, n=100):
     return float((changed > 0).mean()), float(changed.mean())
 
 
+def _single(name, value):
+    """Images or atoms as a tensor in single precision, on the CPU."""
+    return csc.check_tensor(name, value, 3, "cpu", torch.float32)
+
+
+def _check_settings(settings):
+    """Settings of the coder, of which a store's name is made, once they are checked."""
+    checks = {"lmbda": (check_number, 0), "max_iter": (check_count, 1), "tol": (check_number, 0)}
+    unknown = sorted(set(settings) - set(checks))
+    if unknown:
+        raise ValueError(f"settings must be of {', '.join(checks)}, got {unknown[0]}")
+    return {
+        name: check(name, settings[name], least)
+        for name, (check, least) in checks.items()
+        if name in settings
+    }
+
+
 def _half(x):
     return x.half().to(x.dtype)
 
@@ -225,7 +267,7 @@ class Inputs:
         if self.tensor is not None:
             some = self.tensor[rows.to(self.tensor.device)].to(device, torch.float32)
         else:
-            some = inputs(self.sparse.dense(rows.numpy(), device), **self.reading)
+            some = read_codes(self.sparse.dense(rows.numpy(), device), **self.reading)
         return some.contiguous(memory_format=torch.channels_last)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from lib import codes, csc, datasets, loggabor, peers
-from lib._checks import check_choice, check_count
+from lib._checks import check_array, check_choice, check_count, check_number, check_rng
 from lib.cca import PastFutureCCA
 from lib.dictlearn import learn_dictionary
 from lib.lags import LagCovariance, lag_vectors
@@ -53,7 +53,7 @@ class Problem(NamedTuple):
 def best_time(function, repeats=3):
     """Shortest wall time of several calls, in seconds."""
     times = []
-    for _ in range(repeats):
+    for _ in range(check_count("repeats", repeats)):
         start = time.perf_counter()
         function()
         times.append(time.perf_counter() - start)
@@ -73,6 +73,7 @@ def use_threads(n):
     """Let torch and SPORCO's Fourier transforms use n threads."""
     import sporco.fft
 
+    n = check_count("n", n)
     torch.set_num_threads(n)
     sporco.fft.pyfftw_threads = n
 
@@ -90,6 +91,7 @@ def coding_problem(size=256, lmbda=0.01):
     size = check_count("size", size, 12)
     if size > 256:
         raise ValueError(f"size must be at most 256, got {size}")
+    lmbda = check_number("lmbda", lmbda, 0, maximum=csc.largest(torch.float32))
     photograph = datasets.photographs("bundled", size=256, n=1)
     first = (256 - size) // 2
     image = codes.contrast_normalise(photograph)[0, first : first + size, first : first + size]
@@ -100,6 +102,7 @@ def coding_problem(size=256, lmbda=0.01):
 def code(name, problem, n_iter):
     """Coefficients (K, height, width) after n iterations of a coder, one of `CODERS`."""
     check_choice("name", name, CODERS)
+    n_iter = check_count("n_iter", n_iter)
     if name == OURS:
         image, atoms, lmbda = problem
         return csc.sparse_code(image[None], atoms, lmbda, max_iter=n_iter, tol=0).coefficients[0]
@@ -116,6 +119,9 @@ def seconds_per_iteration(problem, n_iter, repeats=3, names=tuple(CODERS)):
     -------
     dict of str to float
     """
+    n_iter, repeats = check_count("n_iter", n_iter), check_count("repeats", repeats)
+    for name in names:
+        check_choice("names", name, CODERS)
     medians = {name: [] for name in names}
     for _ in range(repeats):
         for name in names:
@@ -132,6 +138,9 @@ def trace(name, problem, n_iter, every, **settings):
     -------
     iterations, seconds, objective : ndarray (n_iter // every,)
     """
+    check_choice("name", name, CODERS)
+    every = check_count("every", every)
+    n_iter = check_count("n_iter", n_iter, every)
     rows, seconds, start = [], 0.0, time.perf_counter()
     for iteration, maps in enumerate(islice(CODERS[name](*problem, **settings), n_iter), 1):
         if iteration % every == 0:
@@ -158,6 +167,7 @@ def learning_seconds(problem, max_iter, n_steps=2):
     dict of str to float
     """
     image, atoms, lmbda = problem
+    max_iter, n_steps = check_count("max_iter", max_iter), check_count("n_steps", n_steps)
     ends = []
 
     def ours(n):
@@ -173,12 +183,17 @@ def learning_seconds(problem, max_iter, n_steps=2):
 
 def objective(problem, maps):
     """Objective of coefficients (K, height, width), in float64, from Fourier transforms."""
-    image, atoms, maps = (
-        torch.as_tensor(array).double() for array in (problem.image, problem.atoms, maps)
-    )
+    image = csc.check_tensor("image", problem.image, 2, "cpu", torch.float64)
+    atoms = csc.check_tensor("atoms", problem.atoms, 3, "cpu", torch.float64)
+    maps = csc.check_tensor("maps", maps, 3, "cpu", torch.float64)
+    lmbda = check_number("lmbda", problem.lmbda, 0, maximum=csc.largest(torch.float64))
+    if maps.shape != (len(atoms), *image.shape):
+        raise ValueError(
+            f"maps must have shape {(len(atoms), *image.shape)}, got {tuple(maps.shape)}"
+        )
     spectrum = (torch.fft.rfft2(atoms, s=image.shape) * torch.fft.rfft2(maps)).sum(0)
     rest = image - torch.fft.irfft2(spectrum, s=image.shape)
-    return float(rest.square().sum() / 2 + problem.lmbda * maps.abs().sum())
+    return float(rest.square().sum() / 2 + lmbda * maps.abs().sum())
 
 
 def seconds_to(traced, target):
@@ -186,7 +201,8 @@ def seconds_to(traced, target):
 
     NaN if it does not.
     """
-    _, seconds, values = traced
+    _, seconds, values = check_array("traced", traced, (3, None))
+    target = check_number("target", target)
     above = np.flatnonzero(values > target)
     first = above[-1] + 1 if len(above) else 0
     return float(seconds[first]) if first < len(values) else np.nan
@@ -198,6 +214,7 @@ def peak_memory(name, size, n_iter=3):
     A process of its own codes a small image first and then one of `size` × `size` pixels.
     """
     check_choice("name", name, CODERS)
+    size, n_iter = check_count("size", size, 12), check_count("n_iter", n_iter)
     program = (
         "import json, sys; from lib import benchmarks; "
         "print(benchmarks.own_peak_memory(*json.loads(sys.argv[1])))"
@@ -239,6 +256,7 @@ def floors(problem, repeats=5):
         design does. ``"products"`` and ``"copy"``: the two matrix products of our design, and
         the state read once and written once, as fast as this machine multiplies and copies.
     """
+    repeats = check_count("repeats", repeats)
     (height, width), k = problem.image.shape, len(problem.atoms)
     maps = torch.zeros(k, height, width)
     atoms = torch.from_numpy(problem.atoms).flatten(1)
@@ -273,6 +291,8 @@ def lag_seconds(n_samples, memory, rng, repeats=3):
     """
     from sklearn.cross_decomposition import CCA
 
+    memory, repeats = check_count("memory", memory, 2), check_count("repeats", repeats)
+    n_samples, rng = check_count("n_samples", n_samples, 8 * memory), check_rng(rng)
     x = rng.standard_normal(n_samples).cumsum() / 100 + rng.standard_normal(n_samples)
     pair = lag_vectors(x, memory, memory)
     sizes = (memory, memory)
@@ -307,6 +327,8 @@ def network_seconds(n_scans, n_samples, rng, repeats=3):
     dict of str to float
         Ours first. The peers stop at the second layer's moments.
     """
+    n_scans, repeats = check_count("n_scans", n_scans), check_count("repeats", repeats)
+    n_samples, rng = check_count("n_samples", n_samples, 140), check_rng(rng)
     scans = rng.standard_normal((n_scans, n_samples)).cumsum(axis=1)
     scans += rng.standard_normal(scans.shape) - scans.mean(axis=1, keepdims=True)
     shifts, gap, memory = (26, 13, 0), 5, 50
@@ -333,9 +355,10 @@ def gpu_throughput(n_images=512, size=64, n_iter=20):
         ``"batch"``: ours. ``"one by one"``: the usual design, one image after the other.
         ``"bandwidth"``: the state of all images copied once an iteration, as fast as it copies.
     """
+    n_images, n_iter = check_count("n_images", n_images), check_count("n_iter", n_iter)
+    image, atoms, lmbda = coding_problem(size)
     if not torch.cuda.is_available():
         return None
-    image, atoms, lmbda = coding_problem(size)
     images = torch.from_numpy(image).cuda().expand(n_images, -1, -1)
     d = torch.from_numpy(atoms).cuda()
     state = torch.zeros(n_images * len(atoms) * size**2, device="cuda")

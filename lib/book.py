@@ -40,12 +40,15 @@ def begin(chapter, *, preset="default", data=None, **parameters):
     import numpy as np
     from IPython.display import HTML, display
 
+    from lib._checks import check_count
     from lib.plotting import use_style
 
     values = chapters.check_parameters(chapter, parameters)
     missing = set(chapters.parameters(chapter)) - set(values)
     if missing:
         raise ValueError(f"parameters of {chapter} must all be given, misses {sorted(missing)}")
+    seeded = "seed" in values
+    rng = np.random.default_rng(check_count("seed", values["seed"], 0)) if seeded else None
     if values:
         preset = chapters.preset_name(chapter, preset, values)
     folder = Path(os.environ.get("BOOK_RESULTS") or chapters.BUILD / "results")
@@ -53,7 +56,6 @@ def begin(chapter, *, preset="default", data=None, **parameters):
     provenance = collect(data)
     use_style()
     display(HTML(badge(chapter, preset, values, provenance)))
-    rng = np.random.default_rng(values["seed"]) if "seed" in values else None
     return Run(chapter, preset, values, provenance, folder, rng=rng)
 
 

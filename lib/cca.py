@@ -155,7 +155,7 @@ class PastFutureCCA(TransformerMixin, BaseEstimator):
         ndarray (n_samples - memory + 1, rank), or list of those
             Row i belongs to time i + memory - 1.
         """
-        check_is_fitted(self, "filters_")
+        check_is_fitted(self)
         memory = self.filters_.shape[-1]
         recordings = check_recordings(x, self.n_channels_, memory)
         weights = self.filters_.reshape(len(self.filters_), -1)
@@ -185,7 +185,7 @@ class PastFutureCCA(TransformerMixin, BaseEstimator):
             past (a noise-free oscillation, a smooth kernel), correlations are 1 up to rounding,
             and the value says no more than that there is much; a `ridge` makes it definite.
         """
-        check_is_fitted(self, "correlations_")
+        check_is_fitted(self)
         if rank is not None and check_count("rank", rank) > len(self.correlations_):
             raise ValueError(f"rank must be at most {len(self.correlations_)}, got {rank}")
         with np.errstate(divide="ignore"):

@@ -125,6 +125,7 @@ def table_claims(accuracies, test_size):
     dict of str to dict of str to float
         By claim. Differences and losses are in percentage points.
     """
+    sizes = {"n_test": check_count("test_size", test_size)}
     found = {}
     plain = {name: accuracies.get((name, 0.0)) for name in (*TABLE_1, GREY)}
     if all(plain[name] for name in TABLE_1):
@@ -153,7 +154,6 @@ def table_claims(accuracies, test_size):
         grey = plain[GREY]
         found["cls-raw"] = {"grey": grey.best, "grey_low": grey.low, "grey_high": grey.high}
         found["cls-raw"] |= {name: a.best for name, a in plain.items() if a and name != GREY}
-    sizes = {"n_test": test_size}
     return {claim: values | sizes for claim, values in found.items()}
 
 
@@ -170,8 +170,16 @@ def confusion(results, n_classes):
     -------
     ndarray (n_classes, n_classes)
         Rows of classes that no test image has are zero.
+
+    Raises
+    ------
+    ValueError
+        A class of the results is none of so many.
     """
     counts = np.zeros((check_count("n_classes", n_classes), n_classes))
     for result in results:
+        most = max(*result["truth"], *result["predictions"])
+        if most >= n_classes:
+            raise ValueError(f"n_classes must be above {most}, a class of results, got {n_classes}")
         np.add.at(counts, (result["truth"], result["predictions"]), 1)
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

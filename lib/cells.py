@@ -15,9 +15,11 @@ from typing import NamedTuple
 import numpy as np
 
 from lib import classify
-from lib._checks import check_choice, check_count, check_number
+from lib._checks import check_array, check_choice, check_count, check_counts, check_number
 from lib._encoding import digest
 from lib._labelled import LabelledImages
+from lib._training import PRECISIONS
+from lib.csc import check_device
 from lib.dictlearn import CheckpointError
 from lib.ledger import write_bytes
 
@@ -66,9 +68,12 @@ class Experiment:
     chunk: int = 250
 
     def __post_init__(self):
-        check_count("size", self.size, 0)
-        for name in ("input_size", "epochs", "batch", "chunk"):
-            check_count(name, getattr(self, name))
+        # As Python's own numbers, which JSON can hold.
+        least = {"size": 0, "input_size": 1, "epochs": 1, "batch": 2, "chunk": 1}
+        for name, minimum in least.items():
+            object.__setattr__(self, name, check_count(name, getattr(self, name), minimum))
+        check_choice("precision", self.precision, PRECISIONS)
+        check_device(self.device)
         if self.train.classes != self.test.classes:
             raise ValueError(
                 f"test must have the classes of train, {self.train.classes}, "
@@ -162,8 +167,8 @@ class Experiment:
         """
         check_choice("scheme", cell.scheme, [*self.dictionaries, GREY])
         check_choice("protocol", cell.protocol, classify.RECIPES)
-        check_number("cutoff", cell.cutoff, 0)
-        check_count("seed", cell.seed, 0)
+        cutoff, seed = check_number("cutoff", cell.cutoff, 0), check_count("seed", cell.seed, 0)
+        cell = cell._replace(cutoff=cutoff, seed=seed)
         if cell.scheme == GREY and cell.cutoff:
             raise ValueError(f"cutoff must be 0 for grey pixels, got {cell.cutoff}")
         if (done := self.read(cell)) is not None:
@@ -223,7 +228,7 @@ class Experiment:
 
     def _inputs(self, cell):
         if cell.scheme == GREY:
-            size = self.input_size if cell.protocol == "code" else self.size
+            size = self.input_size if cell.protocol == "code" else self.size or None
             x = [
                 classify.grey_inputs(part.images, cell.protocol, size)
                 for part in (self.train, self.test)
@@ -247,7 +252,16 @@ def grid(protocols, schemes, cutoffs, seeds):
     -------
     list of Cell
         Grey pixels are not pruned.
+
+    Raises
+    ------
+    ValueError
+        A threshold is negative or not finite, a seed no integer >= 0.
     """
+    cutoffs = check_array("cutoffs", cutoffs, (None,)).tolist()
+    if min(cutoffs, default=0) < 0:
+        raise ValueError(f"cutoffs must be >= 0, got {min(cutoffs)}")
+    seeds = check_counts("seeds", seeds, 0)
     order = product(seeds, protocols, cutoffs, schemes)
     cells = [Cell(protocol, name, cutoff, seed) for seed, protocol, cutoff, name in order]
     return [cell for cell in cells if cell.scheme != GREY or cell.cutoff == 0]

@@ -1,6 +1,7 @@
 """Chapters as programs: their parameters, presets, execution and what they depend on."""
 
 import ast
+import math
 import os
 import shutil
 import sys
@@ -103,7 +104,7 @@ def check_parameters(chapter, values):
     Raises
     ------
     ValueError
-        A name is unknown or a type is wrong; the text lists what exists.
+        A name is unknown, a type is wrong or a float is not finite; the text lists what exists.
     """
     known = parameters(chapter)
     listing = ", ".join(f"{name} ({type(v).__name__}, {v!r})" for name, v in known.items())
@@ -114,13 +115,15 @@ def check_parameters(chapter, values):
                 f"parameter must be one of {chapter}'s: {listing or 'none'}; got {name!r}"
             )
         wanted = type(known[name])
-        if wanted is float and type(value) is int:
+        if wanted is float and type(value) is int and abs(value) <= sys.float_info.max:
             value = float(value)
         if type(value) is not wanted:
             raise ValueError(
                 f"parameter {name} of {chapter} must be of type {wanted.__name__}, got {value!r}; "
                 f"it has: {listing}"
             )
+        if wanted is float and not math.isfinite(value):
+            raise ValueError(f"parameter {name} of {chapter} must be finite, got {value}")
         checked[name] = value
     return checked
 
@@ -139,7 +142,7 @@ def parse_parameters(chapter, texts):
     for name, text in texts.items():
         try:
             values[name] = readers[type(known.get(name, ""))](text)
-        except (KeyError, ValueError):
+        except (KeyError, TypeError, ValueError):
             values[name] = text
     return check_parameters(chapter, values)
 
@@ -388,7 +391,9 @@ def _run_all(names, results, jobs):
     """
     from nbclient import NotebookClient
 
-    jobs = jobs or os.cpu_count() or 1
+    from lib._checks import check_count
+
+    jobs = os.cpu_count() or 1 if jobs is None else check_count("jobs", jobs)
     threads = max(1, (os.cpu_count() or 1) // min(jobs, max(len(names), 1)))
     environment = {"BOOK_RESULTS": str(results)}
     environment |= {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}

@@ -11,9 +11,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from lib import csc
-from lib._checks import check_choice, check_count, check_number
+from lib._checks import as_array, check_choice, check_count, check_number
 from lib._encoding import (
     Inputs,
+    check_reading,
     digest,
     encode,
     grey_inputs,
@@ -24,6 +25,7 @@ from lib._encoding import (
 )
 from lib._networks import RECIPES, Recipe, resnet18
 from lib._training import PRECISIONS, Trainer, autocast
+from lib.code_store import SparseCodes
 from lib.ledger import check_folder
 
 __all__ = [
@@ -142,6 +144,8 @@ def train(
     ValueError
         Labels, images or settings do not fit each other; CheckpointError if the checkpoint is
         damaged or of others.
+    FloatingPointError
+        The network is no longer finite.
     OSError
         The folder of the checkpoint takes no file.
     """
@@ -150,9 +154,10 @@ def train(
     epochs, seed = check_count("epochs", epochs), check_count("seed", seed, 0)
     device = csc.check_device(device)
     check_choice("precision", precision, PRECISIONS)
-    cutoff, size = check_number("cutoff", cutoff, 0), check_count("size", size)
-    labels = _check_data("x", x, "labels", labels, n_classes)
-    test_labels = _check_data("test_x", test_x, "test_labels", test_labels, n_classes)
+    check_reading(protocol, cutoff, size)
+    memory = _memory(device) if memory is None else check_number("memory", memory, 0)
+    x, labels = _check_data("x", x, "labels", labels, n_classes)
+    test_x, test_labels = _check_data("test_x", test_x, "test_labels", test_labels, n_classes)
     if tuple(x.shape[1:]) != tuple(test_x.shape[1:]):
         raise ValueError(
             f"test_x must have images of shape {tuple(x.shape[1:])}, got {tuple(test_x.shape[1:])}"
@@ -165,7 +170,6 @@ def train(
     n_steps = epochs * (len(x) // recipe.batch)
     state = Trainer(x.shape[1], n_classes, protocol, seed, recipe, n_steps, device, precision)
     reading = {"protocol": protocol, "cutoff": cutoff, "size": size}
-    memory = _memory(device) if memory is None else check_number("memory", memory, 0)
     x, memory = Inputs.of(x, reading, device, memory)
     test_x, _ = Inputs.of(test_x, reading, device, memory)
     if checkpoint is not None:
@@ -177,6 +181,10 @@ def train(
     for epoch in trange(len(state.history), epochs, unit="epoch", disable=not progress):
         learnt = _epoch(state, x, labels, recipe, seed, epoch)
         result = _evaluate(state.model, test_x, test_labels, recipe.batch, precision)
+        if not np.isfinite([learnt[0], result.loss]).all():
+            raise FloatingPointError(
+                f"the loss of epoch {epoch} is not finite: lower rate, or scale x down"
+            )
         state.history.append([*learnt, result.loss, result.accuracy])
         state.predictions = torch.from_numpy(result.predictions)
         if checkpoint is not None:
@@ -200,7 +208,7 @@ def evaluate(model, x, labels, n_classes, batch=800, precision="float32"):
     -------
     Evaluation
     """
-    labels = _check_data("x", x, "labels", labels, n_classes)
+    x, labels = _check_data("x", x, "labels", labels, n_classes)
     batch = check_count("batch", batch)
     check_choice("precision", precision, PRECISIONS)
     return _evaluate(model, Inputs(x), labels, batch, precision)
@@ -256,8 +264,10 @@ def _memory(device):
 
 def _identity(x):
     """Hash of what is learned from, or tested on."""
-    parts = [x.cpu().numpy()] if isinstance(x, torch.Tensor) else [x.positions, x.values]
-    return "".join(map(digest, parts))
+    if isinstance(x, SparseCodes):
+        return digest(x.positions) + digest(x.values)
+    # NumPy has no bfloat16.
+    return digest((x.float() if x.dtype == torch.bfloat16 else x).cpu().numpy())
 
 
 def _recipe(protocol, batch, changes):
@@ -273,20 +283,24 @@ def _recipe(protocol, batch, changes):
 
 
 def _check_data(name, x, other, labels, n_classes):
-    """Labels as a tensor, once they and the images are seen to fit."""
+    """Images, and labels as a tensor, once they are seen to fit."""
     n_classes = check_count("n_classes", n_classes, 2)
-    if len(x.shape) != 4 or 0 in x.shape:
-        raise ValueError(f"{name} must have shape (n, channels, height, width), got {x.shape}")
-    values = x if isinstance(x, torch.Tensor) else torch.from_numpy(x.values)
-    if not all(bool(torch.isfinite(part).all()) for part in values.split(4096)):
-        raise ValueError(f"{name} must be finite, got NaN or infinite values")
-    labels = np.asarray(labels)
-    if labels.dtype.kind not in "iu" or labels.shape != (len(x),):
-        raise ValueError(
-            f"{other} must be {len(x)} integers, got dtype {labels.dtype}, shape {labels.shape}"
-        )
+    if isinstance(x, torch.Tensor):
+        if x.layout != torch.strided or x.ndim != 4 or 0 in x.shape:
+            raise ValueError(
+                f"{name} must have shape (n, channels, height, width) and be dense, "
+                f"got {tuple(x.shape)}, {x.layout}"
+            )
+        x = x.detach()
+        for part in x.split(4096):
+            csc.check_tensor(name, part, 4, x.device, torch.float32)
+    elif not isinstance(x, SparseCodes):
+        raise ValueError(f"{name} must be a tensor or SparseCodes, got {type(x).__name__}")
+    labels = as_array(other, labels, "iu")
+    if labels.shape != (len(x),):
+        raise ValueError(f"{other} must be {len(x)} integers, got shape {labels.shape}")
     if labels.min() < 0 or labels.max() >= n_classes:
         raise ValueError(
             f"{other} must be from 0 to {n_classes - 1}, got {labels.min()} to {labels.max()}"
         )
-    return torch.from_numpy(labels.astype(np.int64))
+    return x, torch.from_numpy(labels.astype(np.int64))

@@ -8,17 +8,21 @@ more is written as bytes of 255 that add up, the last byte being below 255.
 import hashlib
 import io
 import json
+import math
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from lib._checks import check_count
+from lib import csc
+from lib._checks import as_array, check_count, check_counts
 from lib.ledger import write_bytes
 
 # Raised when the format of a chunk changes.
 FORMAT = 1
+# Largest magnitude that half precision holds.
+HALF = float(np.finfo(np.float16).max)
 _LONG = 255
 _DIGEST = hashlib.sha256().digest_size
 
@@ -38,10 +42,34 @@ class SparseCodes:
         Position of each coefficient in its image's flat code.
     values : ndarray (m,) float16
     maps : tuple (K, height, width)
+
+    Raises
+    ------
+    ValueError
+        An argument is not as described.
     """
 
     def __init__(self, starts, positions, values, maps):
-        self.starts, self.positions, self.values = starts, positions, values
+        maps = _check_maps(maps)
+        starts, positions = as_array("starts", starts, "iu"), as_array("positions", positions, "iu")
+        values = as_array("values", values, "f")
+        if positions.ndim != 1 or values.shape != positions.shape:
+            raise ValueError(
+                "positions and values must have one axis and as many entries, "
+                f"got {positions.shape} and {values.shape}"
+            )
+        ends = starts.ndim == 1 and len(starts) > 1 and (starts[0], starts[-1]) == (0, len(values))
+        if not ends or (starts[1:] < starts[:-1]).any():
+            raise ValueError(f"starts must ascend from 0 to {len(values)}, the number of values")
+        low, high = positions.min(initial=0), positions.max(initial=0)
+        if low < 0 or high >= np.prod(maps):
+            raise ValueError(f"positions must lie within maps of {maps}, got {low} to {high}")
+        # Written so that NaN fails too.
+        if not (np.abs(values) <= HALF).all():
+            raise ValueError("values must be finite and within half precision, +-65504")
+        self.starts = starts.astype(np.int64, copy=False)
+        self.positions = positions.astype(np.int32, copy=False)
+        self.values = values.astype(np.float16, copy=False)
         self.shape = (len(starts) - 1, *maps)
 
     def __len__(self):
@@ -60,7 +88,9 @@ class SparseCodes:
         -------
         Tensor (len(rows), K, height, width)
         """
-        rows = np.asarray(rows, dtype=np.int64).reshape(-1)
+        rows = np.array(check_counts("rows", rows, 0), dtype=np.int64)
+        if rows.max(initial=0) >= len(self):
+            raise ValueError(f"rows must be from 0 to {len(self) - 1}, got {rows.max()}")
         first, counts = self.starts[rows], self.starts[rows + 1] - self.starts[rows]
         # Positions of all their coefficients in one go: a run of whole numbers for each image.
         ends = np.cumsum(counts)
@@ -97,9 +127,7 @@ class CodeStore:
 
     def __init__(self, folder, settings, n, maps, chunk=256):
         self.n, self.chunk = check_count("n", n), check_count("chunk", chunk)
-        self.maps = tuple(check_count("maps", int(side)) for side in maps)
-        if len(self.maps) != 3 or np.prod(self.maps) >= 2**31:
-            raise ValueError(f"maps must be (K, height, width) below 2**31 in all, got {maps}")
+        self.maps = _check_maps(maps)
         manifest = {"format": FORMAT, "n": self.n, "maps": self.maps, "chunk": self.chunk}
         try:
             text = json.dumps(manifest | {"settings": settings}, sort_keys=True, indent=1)
@@ -172,6 +200,7 @@ class CodeStore:
 
     def _write(self, i, codes):
         n = self.rows(i).stop - self.rows(i).start
+        codes = csc.check_tensor("codes", codes, 4, "cpu", torch.float32)
         if tuple(codes.shape) != (n, *self.maps):
             raise ValueError(f"codes must have shape {(n, *self.maps)}, got {tuple(codes.shape)}")
         positions, values = _flat(codes)
@@ -199,18 +228,25 @@ class CodeStore:
             raise DamagedChunk(f"{self.path(i)} cannot be read: {error}") from error
 
 
+def _check_maps(maps):
+    maps = tuple(check_counts("maps", maps))
+    if len(maps) != 3 or math.prod(maps) >= 2**31:
+        raise ValueError(f"maps must be (K, height, width) below 2**31 in all, got {maps}")
+    return maps
+
+
 def _flat(codes):
     """Sorted positions and half-precision values of what is not zero then."""
     if codes.is_sparse:
-        codes = codes.coalesce().cpu()
+        codes = codes.coalesce()
         index = np.ravel_multi_index(tuple(codes.indices().numpy()), codes.shape)
         values = codes.values().numpy()
     else:
-        flat = codes.detach().cpu().numpy().reshape(-1)
+        flat = codes.numpy().reshape(-1)
         index = np.flatnonzero(flat)
         values = flat[index]
     # Written so that NaN fails too.
-    if not (np.abs(values) <= np.finfo(np.float16).max).all():
+    if not (np.abs(values) <= HALF).all():
         raise ValueError("codes must be finite and within half precision, +-65504")
     values = values.astype(np.float16)
     return index[values != 0], values[values != 0]

@@ -400,8 +400,8 @@ def check_tensor(name, value, n_axes, device, dtype):
         value = as_array(name, value, "iufb")
         if value.dtype.itemsize > 8:
             raise ValueError(f"{name} must hold real numbers, got dtype {value.dtype}")
-        native = value.astype(value.dtype.newbyteorder("="), order="C", copy=False)
-        value = torch.tensor(native)
+        # A copy: torch takes no strides below zero, which even an axis of one entry may have.
+        value = torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C"))
     elif value.is_complex():
         raise ValueError(f"{name} must hold real numbers, got dtype {value.dtype}")
     elif value.device.type not in ("cpu", "cuda"):
@@ -409,7 +409,7 @@ def check_tensor(name, value, n_axes, device, dtype):
     elif value.layout not in (torch.strided, torch.sparse_coo if n_axes == 4 else torch.strided):
         raise ValueError(f"{name} must not be sparse, got layout {value.layout}")
     if value.ndim != n_axes or 0 in value.shape:
-        axes = {3: "(n, height, width)", 4: "(n, K, height, width)"}[n_axes]
+        axes = {2: "(height, width)", 3: "(n, height, width)"}.get(n_axes, "(n, K, height, width)")
         axes = "(K, h, w)" if name == "atoms" else axes
         raise ValueError(f"{name} must have shape {axes}, none of them 0, got {tuple(value.shape)}")
     value = value.detach().to(device, dtype)
@@ -427,14 +427,12 @@ def largest(dtype):
     return torch.finfo(dtype).max ** 0.25
 
 
-def check_coefficients(coefficients):
+def check_coefficients(coefficients, name="coefficients"):
     """Finite coefficients (n, K, height, width), dense or sparse, in float32 or float64."""
     kept = torch.float32, torch.float64
     if isinstance(coefficients, torch.Tensor) and coefficients.dtype in kept:
-        return check_tensor(
-            "coefficients", coefficients, 4, coefficients.device, coefficients.dtype
-        )
-    return check_tensor("coefficients", coefficients, 4, "cpu", torch.float32)
+        return check_tensor(name, coefficients, 4, coefficients.device, coefficients.dtype)
+    return check_tensor(name, coefficients, 4, "cpu", torch.float32)
 
 
 def check_problem(images, atoms, device, dtype):

@@ -125,9 +125,10 @@ class LagCovariance:
 
     def _checked(self, arrays):
         for i, array in enumerate(arrays):
-            whole = isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray)
-            if not whole or array.dtype.str[1:] != "f8" or array.ndim != 3:
-                got = type(array).__name__, getattr(array, "dtype", ""), getattr(array, "shape", "")
+            if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+                raise ValueError(f"arrays[{i}] must be an ndarray, got {type(array).__name__}")
+            if array.dtype.str[1:] != "f8" or array.ndim != 3:
+                got = f"{array.dtype} of shape {array.shape}"
                 raise ValueError(f"arrays[{i}] must be float64 with three axes, got {got}")
             n, n_samples, channels = array.shape
             if n == 0 or n_samples < self._span or channels != self.channels:

@@ -3,7 +3,7 @@
 A coder is a generator that yields, after each iteration, a function that gives its coefficients
 (K, height, width). Its arguments are an image (height, width) and atoms (K, h, w), both float32
 arrays (or, for `torch_coder`, tensors on a GPU), λ, and ρ, which stays as it is if given and is
-balanced from 50 λ + 1 onwards if not.
+balanced from 50 λ + 1 onwards if not. Bad arguments are refused with a ValueError that names them.
 """
 
 from itertools import count
@@ -13,6 +13,7 @@ import torch
 from scipy.linalg import hankel
 
 from lib import _admm, csc
+from lib._checks import check_array, check_count, check_counts, check_number, check_rng
 from lib.cca import PastFutureCCA
 
 RELAX = 1.8
@@ -22,10 +23,11 @@ def sporco_coder(image, atoms, lmbda, rho=None, *, fast=False):
     """SPORCO's ConvBPDN; if `fast` without the objective that it computes each time."""
     from sporco.admm.cbpdn import ConvBPDN
 
+    image, atoms, lmbda, rho = _problem(image, atoms, lmbda, rho)
     options = {"Verbose": False, "MaxMainIter": 1, "RelStopTol": 0.0, "FastSolve": fast}
     options |= {"rho": rho, "AutoRho": {"Enabled": rho is None}}
-    dictionary = np.ascontiguousarray(atoms.transpose(1, 2, 0))
-    solver = ConvBPDN(dictionary, image, lmbda, ConvBPDN.Options(options), dimK=0)
+    dictionary = np.ascontiguousarray(atoms.numpy().transpose(1, 2, 0))
+    solver = ConvBPDN(dictionary, image.numpy(), lmbda, ConvBPDN.Options(options), dimK=0)
     while True:
         maps = solver.solve()
         yield lambda maps=maps: torch.from_numpy(maps.squeeze((2, 3)).transpose(2, 0, 1))
@@ -45,21 +47,29 @@ def sporco_learner(image, atoms, lmbda, max_iter, rho=10.0):
     """
     from sporco.dictlrn.onlinecdl import OnlineConvBPDNDictLearn
 
+    image, atoms, lmbda, rho = _problem(image, atoms, lmbda, rho)
+    max_iter = check_count("max_iter", max_iter)
+    if 1 in atoms.shape:
+        raise ValueError(
+            f"atoms must be two or more, of two pixels or more each way, got {tuple(atoms.shape)}: "
+            "SPORCO drops axes of one entry"
+        )
     coder = {"rho": rho, "AutoRho": {"Enabled": False}, "RelStopTol": 0.0, "RelaxParam": RELAX}
     coder |= {"MaxMainIter": max_iter, "DataType": np.float32}
     options = {"ZeroMean": False, "eta_a": 100, "eta_b": 1000, "CBPDN": coder}
     options = OnlineConvBPDNDictLearn.Options(options)
-    learner = OnlineConvBPDNDictLearn(np.moveaxis(atoms, 0, 2), lmbda, options)
+    learner = OnlineConvBPDNDictLearn(np.moveaxis(atoms.numpy(), 0, 2), lmbda, options)
     while True:
-        learner.solve(image, dimK=0)
+        learner.solve(image.numpy(), dimK=0)
         yield np.moveaxis(learner.getdict().squeeze(), 2, 0)
 
 
 def torch_coder(image, atoms, lmbda, rho=None):
     """The same iteration in torch: all maps are transformed and transformed back."""
-    s, fixed = torch.as_tensor(image), rho is not None
+    s, atoms, lmbda, rho = _problem(image, atoms, lmbda, rho)
+    fixed = rho is not None
     rho = 50 * lmbda + 1 if rho is None else rho
-    d = torch.fft.rfft2(torch.as_tensor(atoms), s=s.shape)
+    d = torch.fft.rfft2(atoms, s=s.shape)
     correlation = d.conj() * torch.fft.rfft2(s)
     power = d.abs().square().sum(0)
     y = s.new_zeros(len(atoms), *s.shape)
@@ -80,9 +90,10 @@ def torch_coder(image, atoms, lmbda, rho=None):
 
 def our_coder(image, atoms, lmbda, rho=None):
     """`csc.sparse_code`, one iteration at a time."""
-    bank = _admm.AtomBank(torch.from_numpy(atoms), *image.shape)
+    image, atoms, lmbda, rho = _problem(image, atoms, lmbda, rho)
+    bank = _admm.AtomBank(atoms, *image.shape)
     start = torch.tensor([50 * lmbda + 1 if rho is None else rho], dtype=torch.float64)
-    state = _admm.Iteration(bank, torch.from_numpy(image)[None], lmbda, start, RELAX)
+    state = _admm.Iteration(bank, image[None], lmbda, start, RELAX)
     for iteration in count(1):
         residuals = state.step()
         if iteration > 1 and rho is None:
@@ -92,12 +103,14 @@ def our_coder(image, atoms, lmbda, rho=None):
 
 def hankel_product(x, memory, horizon):
     """Second moments the usual way: a Hankel matrix, split into past and future, multiplied."""
+    x, memory, horizon = _series(x, memory, horizon)
     lagged = hankel(x[: memory + horizon], x[memory + horizon - 1 :])
     return _moments(np.flipud(lagged[:memory]), lagged[memory:])
 
 
 def tuned_hankel_product(x, memory, horizon):
     """The same from contiguous lag vectors, nothing copied twice: the best that it can do."""
+    x, memory, horizon = _series(x, memory, horizon)
     n = len(x) - memory - horizon + 1
     past = np.array([x[memory - 1 - k : memory - 1 - k + n] for k in range(memory)])
     future = np.array([x[memory + j : memory + j + n] for j in range(horizon)])
@@ -126,6 +139,8 @@ def hankel_network(scans, shifts, gap, memory, rng, noise_std=0.01):
     past, cross, future : ndarray (6, 6)
         Of L3 and L1 of each pixel.
     """
+    scans, shifts, gap, memory, rng = _scans(scans, shifts, gap, memory, rng)
+    noise_std = check_number("noise_std", noise_std, 0)
     lagged = np.hstack([hankel(x[: 2 * memory], x[2 * memory - 1 :]) for x in scans])
     past, future = np.flipud(lagged[:memory]), lagged[memory:]
     z = _lamina(_moments(past, future)) @ past
@@ -135,6 +150,8 @@ def hankel_network(scans, shifts, gap, memory, rng, noise_std=0.01):
 
 def tuned_hankel_network(scans, shifts, gap, memory, rng, noise_std=0.01):
     """The same scan by scan, so that no large matrix is ever held or read."""
+    scans, shifts, gap, memory, rng = _scans(scans, shifts, gap, memory, rng)
+    noise_std = check_number("noise_std", noise_std, 0)
     n, moments, pasts = len(scans), 0, []
     for x in scans:
         lagged = hankel(x[: 2 * memory], x[2 * memory - 1 :])
@@ -145,6 +162,40 @@ def tuned_hankel_network(scans, shifts, gap, memory, rng, noise_std=0.01):
         pooled = _pool((filters @ past)[:, None], shifts, rng, noise_std)[:, 0]
         moments = moments + np.array(_moments(pooled[:, :-gap], pooled[:, gap:])) / n
     return tuple(moments)
+
+
+def _problem(image, atoms, lmbda, rho):
+    """Image and atoms as tensors on the device of the image, λ and ρ as floats."""
+    device = image.device if isinstance(image, torch.Tensor) else "cpu"
+    image = csc.check_tensor("image", image, 2, device, torch.float32)
+    _, atoms, _ = csc.check_problem(image[None], atoms, image.device, torch.float32)
+    most = csc.largest(torch.float32)
+    lmbda = check_number("lmbda", lmbda, 0, maximum=most)
+    if rho is not None:
+        rho = check_number("rho", rho, 0, open_minimum=True, maximum=most)
+    return image, atoms, lmbda, rho
+
+
+def _series(x, memory, horizon):
+    memory, horizon = check_count("memory", memory), check_count("horizon", horizon)
+    x = check_array("x", x, (None,))
+    if len(x) < memory + horizon:
+        raise ValueError(f"x must have at least {memory + horizon} samples, got {len(x)}")
+    return x, memory, horizon
+
+
+def _scans(scans, shifts, gap, memory, rng):
+    memory, gap = check_count("memory", memory), check_count("gap", gap)
+    shifts = check_counts("shifts", shifts, 0)
+    if not shifts:
+        raise ValueError("shifts must hold one pixel's at least, got none")
+    scans = check_array("scans", scans, (None, None))
+    least = 2 * memory + max(shifts) + gap
+    if not len(scans) or scans.shape[1] < least:
+        raise ValueError(f"scans must be one or more of {least} samples, got {scans.shape}")
+    if np.ptp(scans, axis=1).min() == 0:
+        raise ValueError("scans must vary, each of them")
+    return scans, shifts, gap, memory, check_rng(rng)
 
 
 def _moments(past, future):

@@ -8,7 +8,7 @@ import torch
 
 from lib import classify, csc
 from lib._checks import check_choice, check_count
-from lib._encoding import Inputs
+from lib._encoding import Inputs, check_reading, read_codes
 from lib._training import PRECISIONS, Trainer
 
 
@@ -41,7 +41,7 @@ class _Files:
     def batch(self, rows, device):
         images = [np.load(self.folder / f"{i}.npy", allow_pickle=False) for i in rows.tolist()]
         dense = torch.from_numpy(np.stack(images)).to(device)
-        x = classify.inputs(dense, **self.reading)
+        x = read_codes(dense, **self.reading)
         return x.contiguous(memory_format=torch.channels_last)
 
 
@@ -95,10 +95,11 @@ def images_per_second(
         raise ValueError(f"codes must be of a batch of {batch} images at least, got {len(codes)}")
     device = csc.check_device(device)
     check_choice("precision", precision, PRECISIONS)
+    reading = {"protocol": "code", "cutoff": 0.0, "size": size}
+    check_reading(**reading)
     n_steps = (n_rounds + 1) * n_batches * 4
     recipe = classify.RECIPES["code"]
     trainer = Trainer(codes.shape[1], 10, "code", 0, recipe, n_steps, device, precision)
-    reading = {"protocol": "code", "cutoff": 0.0, "size": size}
     streamed = Inputs(None, codes, reading)
     ways = {
         "in memory": Inputs.of(codes, reading, device, np.inf)[0],

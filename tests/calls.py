@@ -1,13 +1,19 @@
 """A small valid call of every public function of the numerical modules, to be spoilt by tests.
 
-An argument of a call that is an array, an integer or a float is spoilt in turn; a function that
+An argument of a call that is an array, a number or a word is spoilt in turn; a function that
 needs an object (a fitted estimator, a learned network) gets one that was made from good data.
 """
 
 import dataclasses
 import importlib
 import inspect
+import io
 import pkgutil
+import tempfile
+from collections import OrderedDict
+from contextlib import contextmanager, redirect_stdout
+from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +21,16 @@ import torch
 
 import lib
 from lib import (
+    _training,
+    benchmarks,
+    book,
     cca,
+    cell_table,
+    cells,
+    chapters,
+    classify,
     code_statistics,
+    code_store,
     codes,
     csc,
     datasets,
@@ -29,49 +43,65 @@ from lib import (
     loggabor,
     motion,
     orientation,
+    peers,
     processes,
     pruning,
     recordings,
     resu,
     scan,
     scenes,
+    training_speed,
 )
 
-# Modules whose functions draw, run chapters, measure time or train networks: what they are given
-# comes from the modules above, and each has tests of its own.
+# Modules without a function that takes numbers or arrays of a user, and why there is none.
 ELSEWHERE = {
-    *("benchmarks", "book", "cell_table", "cells", "chapters", "classify", "code_store", "peers"),
-    *("learned", "plotting", "provenance", "training_speed"),
+    "plotting": "draws results",
+    "learned": "reads files that this project wrote",
+    "provenance": "describes code and machine",
+    "pages": "makes pages of saved results",
+    "printing": "prints a rendered book",
+    "site": "called by Sphinx",
 }
-# Functions without an argument that can be spoilt, whose arguments are files and results, or that
-# are checks themselves.
+# Functions of the other modules without such an argument, and why.
 NO_ARGUMENTS = {
-    *("csc.check_problem", "csc.check_tensor", "csc.check_coefficients", "csc.largest"),
-    *(
-        "datasets.source_table",
-        "datasets.panoramas",
-        "datasets.download",
-        "datasets.fetch",
-        "datasets.fingerprint",
+    "is a check or a step of others": (
+        *("csc.check_problem", "csc.check_tensor", "csc.check_coefficients", "csc.largest"),
+        *("csc.sparse_maps", "csc.rho_factor", "codes.check_protocol", "scan.as_arrays"),
+        *("codes.activity", "codes.equal_quality", "scan.pareto_front", "scan.distance_to_front"),
     ),
-    *("code_statistics.published_histograms", "csc.sparse_maps", "csc.rho_factor"),
-    *("recordings.lamina_recordings", "scan.pareto_front", "scan.distance_to_front"),
-    *("scan.as_arrays", "codes.check_protocol", "codes.activity", "codes.equal_quality"),
-    *("ledger.load_claims", "ledger.save", "ledger.write_bytes", "ledger.judge"),
-    *("ledger.load_results", "ledger.verdicts", "ledger.compare", "ledger.format_values"),
+    "takes names of files or data sets": (
+        *("datasets.source_table", "datasets.panoramas", "datasets.download", "datasets.fetch"),
+        *("datasets.fingerprint", "recordings.lamina_recordings", "ledger.load_claims"),
+        *("ledger.write_bytes", "ledger.load_results", "ledger.verdicts", "ledger.compare"),
+        *("code_statistics.published_histograms", "training_speed.write_released"),
+    ),
+    "takes results": (
+        *("ledger.save", "ledger.judge", "ledger.format_values", "cell_table.accuracy"),
+        *("cell_table.by_condition", "cell_table.lines"),
+    ),
+    "takes a function": ("benchmarks.peak_bytes",),
+    "starts a process": ("benchmarks.peak_memory", "benchmarks.own_peak_memory"),
+    "reads or runs chapters": (
+        *("chapters.chapters", "chapters.read", "chapters.parameters", "chapters.preset_values"),
+        *("chapters.preset_name", "chapters.script", "chapters.for_colab", "chapters.rerun"),
+        *("chapters.execute", "chapters.refresh", "chapters.dependencies"),
+        *("chapters.write_notebook", "book.own_parameters", "book.describe", "book.main"),
+    ),
 }
 
 
 class Call(NamedTuple):
     """A function, a call of it, and which results may be NaN or infinite as documented.
 
-    `steps` names an argument of which large values are long work, not wrong input.
+    `steps` names an argument of which large values are long work, not wrong input. `fixed` says
+    why a call that takes long is not repeated with random arguments.
     """
 
     function: object
     arguments: dict
     may_be_nan: str = ""
     steps: str = ""
+    fixed: str = ""
 
 
 RNG = np.random.default_rng(0)
@@ -177,8 +207,8 @@ def matched(model, recorded):
     return list(rows.values())
 
 
-def first_photograph(size, n):
-    return next(datasets.iter_photographs("bundled", size, n))[1]
+def first_photograph(**arguments):
+    return next(datasets.iter_photographs(**arguments))[1]
 
 
 def scanned(images):
@@ -186,9 +216,141 @@ def scanned(images):
     return [point[3:] for point in scan.scan(images, chosen, {"max_iter": [1]})]
 
 
+def small_network(in_channels, n_classes, protocol, seed):
+    """Stands in for ResNet-18, whose million weights take a second to draw and to train."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        layers = {
+            "conv1": torch.nn.Conv2d(in_channels, 2, 1, bias=False),
+            "pool": torch.nn.AdaptiveAvgPool2d(1),
+            "flat": torch.nn.Flatten(),
+            "last": torch.nn.Linear(2, n_classes),
+        }
+    return torch.nn.Sequential(OrderedDict(layers))
+
+
+@contextmanager
+def small_networks():
+    published, _training.resnet18 = _training.resnet18, small_network
+    try:
+        yield
+    finally:
+        _training.resnet18 = published
+
+
+def trained(**arguments):
+    with small_networks():
+        training = classify.train(**arguments)
+    return training.history, training.predictions
+
+
+def trained_on_codes(cutoff, size, memory, **arguments):
+    arguments |= {"x": CODES, "test_x": CODES, "labels": LABELS, "test_labels": LABELS}
+    return trained(n_classes=3, cutoff=cutoff, size=size, memory=memory, **arguments)
+
+
+def first_weights(in_channels, n_classes, protocol, seed):
+    return classify.resnet18(in_channels, n_classes, protocol, seed).conv1.weight.detach()
+
+
+def encoded(images, atoms, **settings):
+    with tempfile.TemporaryDirectory() as folder:
+        codes_of_images = classify.encode(images, atoms, store=folder, **settings).load()
+    return codes_of_images.dense(range(len(codes_of_images)))
+
+
+def stored(codes, n, maps, chunk):
+    with tempfile.TemporaryDirectory() as folder:
+        store = code_store.CodeStore(folder, {}, n, maps, chunk)
+        # torch takes no slices of sparse tensors.
+        dense = isinstance(codes, np.ndarray | torch.Tensor) and not getattr(codes, "is_sparse", 0)
+        store.fill(lambda rows: codes[rows] if dense and codes.ndim else codes)
+        return store.load().dense(range(n))
+
+
+def dense_codes(starts, positions, values, maps, rows):
+    return code_store.SparseCodes(starts, positions, values, maps).dense(rows)
+
+
+def cell(cutoff, seed, protocol, scheme, **settings):
+    with tempfile.TemporaryDirectory() as folder, small_networks():
+        experiment = cells.Experiment(FEW, FEW, {"few": ATOMS}, Path(folder), **settings)
+        result = experiment.run(cells.Cell(protocol, scheme, cutoff, seed))
+    return result["history"], result["kept"], result["predictions"]
+
+
+def speeds(**settings):
+    with tempfile.TemporaryDirectory() as folder, small_networks():
+        training_speed.write_released(CODES, folder)
+        return list(training_speed.images_per_second(CODES, folder, **settings))
+
+
+def some_chapter(seed, noise_variance):
+    values = chapters.parameters("01_ou") | {"seed": seed, "noise_variance": noise_variance}
+    with redirect_stdout(io.StringIO()):
+        run = book.begin("01_ou", **values)
+    return run.parameters, run.rng.random(2)
+
+
+def chapter_values(seed, noise_variance):
+    return chapters.check_parameters("01_ou", {"seed": seed, "noise_variance": noise_variance})
+
+
+def parsed(seed, noise_variance):
+    return chapters.parse_parameters("01_ou", {"seed": seed, "noise_variance": noise_variance})
+
+
+def coder(function):
+    """The third iteration of a coder."""
+
+    def maps(image, atoms, lmbda, rho):
+        found = next(islice(function(image, atoms, lmbda, rho), 2, None))()
+        return torch.as_tensor(found).clone()
+
+    return maps
+
+
+def learner(**arguments):
+    return next(peers.sporco_learner(**arguments))
+
+
+def names_of(function):
+    """A function that measures time: which times there are does not depend on the machine."""
+
+    def measured_names(**arguments):
+        found = function(**arguments)
+        return [list(times) for times in (found if isinstance(found, tuple) else (found,))]
+
+    return measured_names
+
+
+def threads(n):
+    # As many as there are already, or refused.
+    benchmarks.use_threads(n if n != 1 else torch.get_num_threads())
+
+
+def traced(name, n_iter, every):
+    return benchmarks.trace(name, PROBLEM, n_iter, every)[[0, 2]]
+
+
 MODEL = cca.PastFutureCCA(3, 2).fit(SERIES)
 LAYER = resu.ReSULayer(4, 4, [resu.L3, resu.L1]).fit(SERIES)
 NETWORK = resu.ReSUNetwork([LAYER, resu.ReSULayer(1, 1, [resu.T4], 2)], [(2, 1, 0)]).fit(SERIES)
+DENSE = RNG.standard_normal((4, 2, 8, 8)) * (RNG.random((4, 2, 8, 8)) < 0.3)
+LABELS = np.array([0, 2, 1, 2])
+with tempfile.TemporaryDirectory() as FOLDER:
+    STORE = code_store.CodeStore(FOLDER, {}, 4, (2, 8, 8), 3)
+    STORE.fill(lambda rows: torch.tensor(DENSE[rows]))
+    CODES = STORE.load()
+FEW = datasets.LabelledImages(RNG.random((4, 8, 8)).astype(np.float32), LABELS, ("a", "b", "c"))
+TRAINING = {"protocol": "code", "epochs": 2, "seed": 1, "batch": 2, "precision": "float32"}
+SETTINGS = {"max_iter": 3, "tol": 0.1}
+PROBLEM = benchmarks.Problem(*(x.astype(np.float32) for x in (IMAGES[0], ATOMS)), 0.1)
+CODING = {"image": PROBLEM.image, "atoms": PROBLEM.atoms, "lmbda": 0.1, "rho": 5.0}
+RESULT = {"truth": [0, 2, 1], "predictions": [0, 1, 1]}
+SCANS = {"scans": RNG.standard_normal((3, 40)).cumsum(axis=1), "shifts": np.array([2, 1, 0])}
+SCANS |= {"gap": 2, "memory": 4, "rng": 0, "noise_std": 0.1}
+SERIES_PAIR = {"x": SERIES, "memory": 3, "horizon": 2}
 TORCH = {name: torch.tensor(value) for name, value in (("images", IMAGES), ("atoms", ATOMS))}
 
 CALLS = {
@@ -292,8 +454,8 @@ CALLS = {
         orientation.bic, {"log_likelihood": -3.5, "n_observations": 9, "n_parameters": 2}
     ),
     "orientation.fit_curve": Call(
-        lambda x, y, total: orientation.fit_curve("gamma", x, y, total),
-        {"x": np.linspace(0.1, 1, 12), "y": FALLING, "total": 500},
+        orientation.fit_curve,
+        {"model": "gamma", "x": np.linspace(0.1, 1, 12), "y": FALLING, "total": 500},
         "standard errors that data do not determine",
     ),
     "orientation.fit_exponential": Call(
@@ -312,10 +474,12 @@ CALLS = {
         {"size": 8, "theta": 0.3, "b_theta": 0.2, "phase": 0.1, "f0": 0.4, "bandwidth": 0.4},
     ),
     "loggabor.heterogeneous_dictionary": Call(
-        lambda: loggabor.heterogeneous_dictionary("text")._asdict(), {}
+        lambda protocol: loggabor.heterogeneous_dictionary(protocol)._asdict(),
+        {"protocol": "text"},
     ),
     "loggabor.homogeneous_dictionary": Call(
-        lambda: loggabor.homogeneous_dictionary("text")._asdict(), {}
+        lambda protocol: loggabor.homogeneous_dictionary(protocol)._asdict(),
+        {"protocol": "text"},
     ),
     "loggabor.random_dictionary": Call(
         lambda rng: loggabor.random_dictionary(rng).atoms, {"rng": 0}
@@ -356,10 +520,9 @@ CALLS = {
         motion.cosine_test,
         {"weights": WEIGHTS, "reference": WEIGHTS[::-1], "n_permutations": 30, "rng": 0},
     ),
-    "resu.rectify": Call(lambda z: resu.rectify(z, "off"), {"z": SERIES}),
+    "resu.rectify": Call(resu.rectify, {"z": SERIES, "rectification": "off"}),
     "resu.noisy_rectification": Call(
-        lambda z, noise_std: resu.noisy_rectification(z, "on", noise_std),
-        {"z": SERIES, "noise_std": 0.1},
+        resu.noisy_rectification, {"z": SERIES, "rectification": "on", "noise_std": 0.1}
     ),
     "resu.ReSULayer": Call(layer, {"x": SERIES, "memory": 4, "horizon": 3, "gap": 1, "ridge": 0.1}),
     "resu.ReSULayer.project": Call(LAYER.project, {"x": SERIES}),
@@ -375,6 +538,7 @@ CALLS = {
         {
             **{"images": IMAGES, "atoms": ATOMS, "lmbda": 0.1, **CODER, "rho": 5.0},
             **{"weights": np.array([1.0, 0.5, 2.0]), "relax": 1.8, "start": MAPS, "memory": 1e6},
+            **{"solver": "tiled", "device": "cpu"},
         },
     ),
     "csc.sparse_code of tensors": Call(csc.sparse_code, {**TORCH, "lmbda": 0.1, **CODER}),
@@ -400,7 +564,9 @@ CALLS = {
         {**TORCH, "coefficients": torch.tensor(MAPS)},
     ),
     "codes.contrast_normalise": Call(codes.contrast_normalise, {"images": IMAGES}),
-    "codes.prepare": Call(lambda size, n: codes.prepare("bundled", size, n), {"size": 8, "n": 1}),
+    "codes.prepare": Call(
+        codes.prepare, {"source": "bundled", "size": 8, "n": 1, "protocol": "code"}
+    ),
     "codes.iter_codes": Call(first_code, {"images": IMAGES, "atoms": ATOMS, "lmbda": 0.1, **CODER}),
     "codes.measure": Call(
         measured,
@@ -468,17 +634,178 @@ CALLS = {
         code_statistics.median_interval, {"values": THETA, "rng": 0, "n_boot": 9}
     ),
     "datasets.photographs": Call(
-        lambda size, n: datasets.photographs("bundled", size, n), {"size": 8, "n": 1}
+        datasets.photographs, {"source": "bundled", "size": 8, "n": 1, "fit": "crop"}
     ),
-    "datasets.iter_photographs": Call(first_photograph, {"size": 8, "n": 1}),
+    "datasets.iter_photographs": Call(
+        first_photograph, {"source": "bundled", "size": 8, "n": 1, "fit": "crop"}
+    ),
     "datasets.labelled_images": Call(
-        lambda n: datasets.labelled_images("digits", "test", n)[:2], {"n": 3}
+        lambda **arguments: datasets.labelled_images(**arguments)[:2],
+        {"source": "digits", "split": "test", "n": 3},
     ),
     "recordings.resampled": Call(resampled, {"time_step": 2.5}),
     "recordings.match_cells": Call(matched, {"model": SERIES, "recorded": -(SERIES**2)}),
     "scan.dictionary": Call(scan.dictionary, {"atom_size": 4, "n_atoms": 12}),
     "scan.scan": Call(scanned, {"images": IMAGES}, "PSNR infinite where an image is met exactly"),
     "ledger.record": Call(recorded, {"value": 0.5}),
+    "classify.prepare": Call(classify.prepare, {"images": IMAGES, "protocol": "code", "size": 8}),
+    "classify.grey_inputs": Call(
+        classify.grey_inputs, {"images": IMAGES, "protocol": "code", "size": 8}
+    ),
+    "classify.encode": Call(
+        encoded,
+        {
+            **{"images": IMAGES, "atoms": ATOMS, "protocol": "code", "size": 8, "chunk": 1},
+            **{"device": "cpu", "lmbda": 0.1, **SETTINGS},
+        },
+    ),
+    "classify.inputs": Call(
+        classify.inputs, {"batch": DENSE, "protocol": "code", "cutoff": 0.25, "size": 4}
+    ),
+    "classify.inputs of the text": Call(
+        classify.inputs, {"batch": torch.tensor(DENSE), "protocol": "text", "cutoff": 0.25}
+    ),
+    "classify.kept_values": Call(
+        lambda **settings: classify.kept_values(CODES, **settings),
+        {"protocol": "code", "cutoff": 0.25, "size": 4, "n": 3},
+    ),
+    "classify.pruned_share": Call(
+        lambda **settings: classify.pruned_share(CODES, **settings),
+        {"protocol": "code", "cutoff": 0.25, "size": 4, "n": 3},
+    ),
+    "classify.resnet18": Call(
+        first_weights,
+        {"in_channels": 2, "n_classes": 3, "protocol": "code", "seed": 0},
+        fixed="draws eleven million weights",
+    ),
+    "classify.train": Call(
+        trained,
+        {
+            **{"x": torch.tensor(DENSE), "labels": LABELS, "test_x": torch.tensor(DENSE[:3])},
+            **{"test_labels": LABELS[:3], "n_classes": 3, "device": "cpu", "rate": 1e-3},
+            **{"weight_decay": 0.05, **TRAINING},
+        },
+    ),
+    "classify.train on codes": Call(
+        trained_on_codes, {"cutoff": 0.25, "size": 4, "memory": 1e6, **TRAINING}
+    ),
+    "classify.evaluate": Call(
+        lambda **arguments: classify.evaluate(
+            small_network(2, 3, "code", 0), **arguments
+        )._asdict(),
+        {
+            **{"x": torch.tensor(DENSE), "labels": LABELS, "n_classes": 3, "batch": 3},
+            "precision": "float32",
+        },
+    ),
+    "code_store.CodeStore": Call(
+        stored, {"codes": DENSE, "n": 4, "maps": np.array([2, 8, 8]), "chunk": 3}
+    ),
+    "code_store.SparseCodes": Call(
+        dense_codes,
+        {
+            **{"starts": CODES.starts, "positions": CODES.positions, "values": CODES.values},
+            **{"maps": np.array([2, 8, 8]), "rows": np.array([3, 0])},
+        },
+    ),
+    "cells.grid": Call(
+        lambda cutoffs, seeds: cells.grid(["code"], ["few", "grey"], cutoffs, seeds),
+        {"cutoffs": np.array([0.0, 0.25]), "seeds": np.array([1, 2])},
+    ),
+    "cells.Experiment.run": Call(
+        cell,
+        {
+            **{"cutoff": 0.25, "seed": 1, "protocol": "code", "scheme": "few", "size": 8},
+            **{"input_size": 4, "epochs": 1, "batch": 2, "precision": "float32"},
+            **{"device": "cpu", "chunk": 3},
+        },
+    ),
+    "cell_table.table_claims": Call(
+        lambda test_size: list(
+            cell_table.table_claims(
+                {("grey", 0.0): cell_table.Accuracy(50.0, 49.0, 48.0, 52.0, 2)}, test_size
+            ).values()
+        ),
+        {"test_size": 10},
+    ),
+    "cell_table.confusion": Call(
+        lambda n_classes: cell_table.confusion([RESULT], n_classes), {"n_classes": 3}
+    ),
+    "training_speed.images_per_second": Call(
+        speeds,
+        {
+            "batch": 2,
+            "n_batches": 1,
+            "n_rounds": 1,
+            "size": 4,
+            "device": "cpu",
+            "precision": "float32",
+        },
+    ),
+    "chapters.check_parameters": Call(chapter_values, {"seed": 1, "noise_variance": 0.1}),
+    "chapters.parse_parameters": Call(parsed, {"seed": "1", "noise_variance": "0.1"}),
+    "book.begin": Call(some_chapter, {"seed": 1, "noise_variance": 0.1}, fixed="asks git"),
+    "benchmarks.best_time": Call(
+        lambda repeats: benchmarks.best_time(dict, repeats) * 0, {"repeats": 2}
+    ),
+    "benchmarks.use_threads": Call(threads, {"n": 1}, fixed="of the whole process"),
+    "benchmarks.coding_problem": Call(
+        benchmarks.coding_problem, {"size": 12, "lmbda": 0.1}, fixed="reads a photograph"
+    ),
+    "benchmarks.code": Call(
+        lambda name, n_iter: benchmarks.code(name, PROBLEM, n_iter),
+        {"name": "lib.csc", "n_iter": 2},
+    ),
+    "benchmarks.seconds_per_iteration": Call(
+        names_of(
+            lambda n_iter, repeats, names: benchmarks.seconds_per_iteration(
+                PROBLEM, n_iter, repeats, [names]
+            )
+        ),
+        {"n_iter": 2, "repeats": 1, "names": "lib.csc"},
+    ),
+    "benchmarks.trace": Call(traced, {"name": "lib.csc", "n_iter": 4, "every": 2}),
+    "benchmarks.learning_seconds": Call(
+        names_of(lambda max_iter, n_steps: benchmarks.learning_seconds(PROBLEM, max_iter, n_steps)),
+        {"max_iter": 2, "n_steps": 1},
+    ),
+    "benchmarks.objective": Call(
+        lambda image, atoms, lmbda, maps: benchmarks.objective(
+            benchmarks.Problem(image, atoms, lmbda), maps
+        ),
+        {**PROBLEM._asdict(), "maps": MAPS[0]},
+    ),
+    "benchmarks.seconds_to": Call(
+        benchmarks.seconds_to,
+        {"traced": np.array([[1.0, 2, 3], [0.1, 0.2, 0.3], [9, 4, 3]]), "target": 5.0},
+        "where the objective does not come below the target",
+    ),
+    "benchmarks.floors": Call(
+        names_of(lambda repeats: benchmarks.floors(PROBLEM, repeats)), {"repeats": 1}
+    ),
+    "benchmarks.lag_seconds": Call(
+        names_of(benchmarks.lag_seconds),
+        {"n_samples": 60, "memory": 3, "rng": 0, "repeats": 1},
+        fixed="fits four estimators",
+    ),
+    "benchmarks.network_seconds": Call(
+        names_of(benchmarks.network_seconds),
+        {"n_scans": 2, "n_samples": 160, "rng": 0, "repeats": 1},
+        fixed="fits three networks",
+    ),
+    "benchmarks.gpu_throughput": Call(
+        lambda **sizes: sorted(benchmarks.gpu_throughput(**sizes) or ()),
+        {"n_images": 2, "size": 12, "n_iter": 1},
+        fixed="reads a photograph",
+    ),
+    "peers.sporco_coder": Call(coder(peers.sporco_coder), CODING),
+    "peers.torch_coder": Call(coder(peers.torch_coder), CODING),
+    "peers.our_coder": Call(coder(peers.our_coder), CODING),
+    "peers.sporco_learner": Call(learner, CODING | {"max_iter": 2}),
+    "peers.hankel_product": Call(peers.hankel_product, SERIES_PAIR),
+    "peers.tuned_hankel_product": Call(peers.tuned_hankel_product, SERIES_PAIR),
+    "peers.hankel_network": Call(peers.hankel_network, SCANS),
+    "peers.tuned_hankel_network": Call(peers.tuned_hankel_network, SCANS),
 }
 
 

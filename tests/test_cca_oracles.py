@@ -293,6 +293,12 @@ def test_bad_filters(filters, message):
         projection_information(filters, PAST, CROSS, FUTURE)
 
 
+def test_filters_whose_variances_are_beyond_float64():
+    """Infinite minus infinite, without a warning."""
+    with pytest.raises(ValueError, match="filters must leave a finite covariance"):
+        projection_information(np.eye(3) * 1e139, PAST * 1e200, CROSS * 1e100, FUTURE)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_filters_that_repeat_a_direction(seed):
     """Rounding hides the rank: the determinant comes out as a small number of either sign."""

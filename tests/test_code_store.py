@@ -107,7 +107,7 @@ def test_refuses(tmp_path):
         store.fill(lambda rows: codes)
     with pytest.raises(ValueError, match="half precision"):
         store.fill(lambda rows: codes[rows] + 1e6)
-    with pytest.raises(ValueError, match="half precision"):
+    with pytest.raises(ValueError, match="codes must be finite"):
         store.fill(lambda rows: codes[rows] * np.nan)
     with pytest.raises(ValueError, match="settings must be"):
         _store(tmp_path, codes, {"atoms": np.ones(3)})

@@ -595,6 +595,23 @@ def test_bad_input_is_refused_by_name(message, bad):
         csc.sparse_code(**(good | bad))
 
 
+def test_the_image_whose_code_is_not_finite_is_named():
+    images = np.random.default_rng(0).random((3, 9, 9))
+    images[1:] *= 4e9
+    with pytest.raises(csc.NotFinite, match=r"^images, .* of image 1 ") as caught:
+        csc.sparse_code(images, np.ones((2, 5, 4)), 0, rho=5.0)
+    assert caught.value.image == 1
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_arrays_read_backwards(problem, axis):
+    """Also where the axis that is reversed has one entry, which torch does not like."""
+    images, atoms = (np.flip(np.array(x)[:1], axis) for x in problem[:2])
+    expected = csc.sparse_code(images.copy(), atoms.copy(), 0.1, max_iter=3)
+    found = csc.sparse_code(images, atoms, 0.1, max_iter=3)
+    assert torch.equal(found.coefficients, expected.coefficients)
+
+
 def test_reconstruction_follows_the_definition(problem):
     images, atoms = problem
     maps = np.random.default_rng(8).standard_normal((3, 6, 15, 18)) * (np.arange(18) % 3 == 0)

@@ -152,7 +152,7 @@ def test_sizes_that_cross_the_real_buffers(lengths, memory, horizon, gap, channe
     assert_blocks((covariance.past, covariance.cross, covariance.future), wanted, 1e-12)
 
 
-@pytest.mark.parametrize("n_samples", [40, 5000])
+@pytest.mark.parametrize("n_samples", [12, 40, 5000])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_stacks_are_recordings_of_one_length(n_samples, order):
     rng = np.random.default_rng(13)
@@ -161,7 +161,7 @@ def test_stacks_are_recordings_of_one_length(n_samples, order):
     covariance.update_stacks(np.array(array, order=order) for array in arrays)
     wanted = LagCovariance(5, 6, 2, channels=2).update([good(), *arrays[0], *arrays[1]])
     assert_same(covariance, wanted, 1e-11)
-    arrays[1][0, 20, 1] = np.nan
+    arrays[1][0, 10, 1] = np.nan
     with pytest.raises(ValueError, match="arrays must be finite"):
         covariance.update_stacks(arrays)
     assert_same(covariance, wanted, 1e-11)
@@ -227,8 +227,18 @@ def test_addition_commutes_associates_and_leaves_its_operands_alone():
 
 @pytest.mark.parametrize("other", [(4, 4, 2, 2), (3, 5, 2, 2), (3, 4, 1, 2), (3, 4, 2, 1)])
 def test_parts_of_another_geometry_are_refused(other):
-    with pytest.raises(ValueError, match=r"parts to add must agree.*\(3, 4, 2, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"^parts to add must agree in \(memory, .*\), got \(3, 4, 2, 2\) and"
+    ):
         LagCovariance(3, 4, 2, 2) + LagCovariance(*other)
+
+
+def test_parts_are_summed_as_numbers_are():
+    parts = [LagCovariance(2, 1).update(x) for x in np.arange(12.0).reshape(3, 4) ** 2]
+    assert_same(sum(parts), parts[0] + parts[1] + parts[2], 0)
+    for number in (1, 0.0):
+        with pytest.raises(TypeError):
+            number + parts[0]
 
 
 def test_only_moments_can_be_added():
@@ -289,9 +299,10 @@ def spoiled(value):
 
 
 BAD_SERIES = {
-    "nan": (spoiled(np.nan), r"(x|recording 0).*finite, got nan at index \(17, 1\)"),
-    "inf": (spoiled(-np.inf), r"(x|recording 0).*finite, got -inf at index \(17, 1\)"),
-    "nan in a list": ([good(), spoiled(np.nan)], r"(x\[1\]|recording 1).*finite, got nan"),
+    "nan": (spoiled(np.nan), r"^x must be finite, got nan at index \(17, 1\)"),
+    "inf": (spoiled(-np.inf), r"^x must be finite, got -inf at index \(17, 1\)"),
+    "nan in a list": ([good(), spoiled(np.nan)], r"^x\[1\] must be finite, got nan at index"),
+    "nan in a list of one": ([spoiled(np.nan)], r"^x must be finite, got nan at index \(17, 1\)"),
     "huge": (good() * 1e200, "x .*squares"),
     "huge but finite mean": (good() * 1e307, "x .*squares"),
     "empty": (np.zeros((0, 2)), "x must have at least 8 samples, got 0"),
@@ -324,6 +335,23 @@ def test_bad_series_are_named_and_nothing_is_added(x, message):
         fresh.update(x)
     assert fresh.n_windows == 0
     assert_same(fresh.update(far), untouched, 0)
+
+
+@pytest.mark.parametrize("n", [8, 2000])
+def test_a_series_that_hardly_varies_is_refused_however_long_it_is(n):
+    covariance = LagCovariance(3, 4, 2, channels=2)
+    with pytest.raises(ValueError, match=r"^x must vary by 1e-140 or more"):
+        covariance.update(good(n) * 1e-141)
+    assert covariance.update(good(n) * 1e-139).n_windows == n - 7
+
+
+@pytest.mark.parametrize("index", [(0, 1), (15, 0), (16, 1), (40, 0)])
+def test_the_first_bad_sample_of_a_long_series_is_named(monkeypatch, index):
+    monkeypatch.setattr(lags, "_CHUNK", 16)
+    x = good(60)
+    x[index], x[55] = np.nan, np.inf
+    with pytest.raises(ValueError, match=rf"got nan at index \({index[0]}, {index[1]}\)"):
+        LagCovariance(3, 4, 2, channels=2).update(x)
 
 
 def test_checked_recordings_are_checked_again_for_another_use():

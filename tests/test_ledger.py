@@ -1,5 +1,8 @@
 import json
 import os
+import resource
+import time
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +25,11 @@ CLAIM = {
 
 @pytest.fixture
 def book(tmp_path):
-    """A book of three claims with one chapter that exists."""
+    """A book of four claims and two chapters, the second of which is never run."""
     folder = tmp_path / "book"
     folder.mkdir()
-    (folder / "01_x.ipynb").write_text("{}")
+    for chapter in ("01_x", "09_y"):
+        (folder / f"{chapter}.ipynb").write_text("{}")
     entries = [
         CLAIM,
         CLAIM | {"id": "c-two", "rule": None},
@@ -95,9 +99,12 @@ def test_rule_refuses_a_value_that_was_not_recorded():
         ([CLAIM | {"ruel": "a > 1"}], "ruel"),
         ([{k: v for k, v in CLAIM.items() if k != "chapter"}], "chapter"),
         ([CLAIM | {"paper": "other"}], "paper must be one of"),
-        ([CLAIM | {"rule": "value >"}], "does not parse"),
+        ([CLAIM | {"rule": "value >"}], "claim c-one: .* does not parse"),
         ([CLAIM | {"claim": 3}], "must be text"),
         ({"c-one": CLAIM}, "list of claims"),
+        ([CLAIM, "c-two"], "list of claims"),
+        (None, "list of claims"),
+        ([{"claim": "Ones are one."}], r"claim \(no id\)"),
     ],
 )
 def test_damaged_claims_are_refused(tmp_path, change, message):
@@ -133,7 +140,7 @@ def test_default_scale_never_poses_as_paper_scale(book):
         "c-one": ("not run at paper scale", "holds"),
         "c-two": ("reported", "reported"),
         "c-three": ("needs data", ""),
-        "c-later": ("not yet in the book", ""),
+        "c-later": ("not run at paper scale", ""),
     }
     measure(book, 1.0, "custom")
     assert judged(book)["c-one"][0] == "not run at paper scale"
@@ -162,7 +169,7 @@ def test_record_refuses_a_claim_of_no_or_another_chapter(book, claim, message):
 
 def test_record_refuses_values_that_the_rule_cannot_use(book):
     run = start(book)
-    with pytest.raises(ValueError, match="needs a value named 'value'"):
+    with pytest.raises(ValueError, match="c-one: its rule needs a value named 'value'"):
         ledger.record("c-one", {"other": 1.0}, run, claims=book / "claims.yml")
     assert run.values == {}
 
@@ -175,14 +182,43 @@ def test_save_refuses_an_unfinished_chapter_and_writes_nothing(book):
     assert not (book / "results").exists()
 
 
-def test_saved_file_says_what_made_it(book):
-    measure(book, 1.0)
-    (path,) = (book / "results").iterdir()
+def test_saved_file_says_what_made_it_and_what_it_cost(book, monkeypatch):
+    """Peak memory is in kB on Linux; seconds count from the start of the run."""
+    monkeypatch.setattr(time, "monotonic", lambda: 107.26)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    monkeypatch.setattr(resource, "getrusage", lambda _: usage)
+    run = start(book, folder=book / "new" / "results")
+    run.started, run.provenance = 100.0, {"commit": "abc", "author": "Ångström"}
+    for claim in ("c-two", "c-one"):
+        ledger.record(claim, 1.0, run, claims=book / "claims.yml")
+    ledger.save(run, claims=book / "claims.yml")
+    (path,) = (book / "new" / "results").iterdir()
     assert path.name == "01_x.default.json"
-    result = json.loads(path.read_text())
-    assert result["provenance"] == {"commit": "abc"}
-    assert result["parameters"] == {"n": 1}
-    assert result["values"]["c-one"] == {"value": 1.0}
+    assert json.loads(path.read_text(encoding="utf-8")) == {
+        "chapter": "01_x",
+        "preset": "default",
+        "parameters": {"n": 1},
+        "provenance": {"commit": "abc", "author": "Ångström"},
+        "values": {"c-one": {"value": 1.0}, "c-two": {"value": 1.0}},
+        "cost": {"seconds": 7.3, "peak_mb": round(usage.ru_maxrss / 1000)},
+    }
+    # One number a line, always in the same order: what changed shows in a diff.
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[1:5] == [' "chapter": "01_x",', ' "cost": {', lines[3], '  "seconds": 7.3']
+    assert '  "author": "Ångström",' in lines
+
+
+@pytest.mark.parametrize("preset", ["default", "paper", "custom"])
+def test_save_returns_verdicts_at_the_scale_of_the_run(book, preset):
+    rows = measure(book, 0.6, preset)
+    one, two = {"value": 0.6}, {"a": 1.0, "a_low": 0.5, "a_high": 2.0}
+    claims = ledger.load_claims(book / "claims.yml")
+    scales = ((None, one), (None, two)) if preset == "paper" else ((one, None), (two, None))
+    assert rows == [
+        (claims["c-one"], *scales[0], "", "does not hold"),
+        (claims["c-two"], *scales[1], "", "reported"),
+    ]
+    assert repr(rows) == "c-one: does not hold\nc-two: reported"
 
 
 def test_arrays_are_saved_beside_the_values(book):
@@ -210,39 +246,143 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 def test_intervals_stand_behind_their_value():
-    text = ledger.format_values({"a": 1.0, "a_low": 0.5, "a_high": 2.0, "dc_low_noise": 3.0})
-    assert text == "a 1 [0.5, 2]; dc low noise 3"
+    values = {"a_b": 1.0, "a_b_low": 0.5, "a_b_high": 2.0, "dc_low_noise": 3.0, "c_low": 4.0}
+    text = "a b 1 [0.5, 2]; dc low noise 3; c low 4"
+    assert ledger.format_values(values) == text
+    assert ledger.format_values({"value": 0.51239, "value_low": 0.0}) == "0.512"
+
+
+def read_table(page):
+    """Heads, and for each row the labels, texts and links of its cells."""
+    table = ElementTree.fromstring(page.replace("<br>", "<br/>"))
+    assert table.attrib == {"class": "verdicts"}
+    heads = ["".join(head.itertext()) for head in table.iterfind("thead/tr/th")]
+    rows = [
+        [(cell.get("data-label", ""), "".join(cell.itertext()), cell) for cell in row]
+        for row in table.iterfind("tbody/tr")
+    ]
+    assert "".join(table.itertext()) == "".join([*heads, *(t for row in rows for _, t, _ in row)])
+    return heads, rows
 
 
 def test_table_shows_values_verdicts_and_links_and_escapes(book):
+    entries = yaml.safe_load((book / "claims.yml").read_text())
+    entries[0] |= {"figure": "fig-one", "paper_value": "> 1"}
+    (book / "claims.yml").write_text(yaml.safe_dump(entries))
     measure(book, 1.0)
-    table = ledger.verdicts([book / "results"], claims=book / "claims.yml", book=book).html("../")
-    assert 'href="../01_x.html"' in table
-    assert "abs(value - 1) &lt;= 0.25" in table
-    assert "09_y.html" not in table
-    assert "a 1 [0.5, 2]" in table
+    rows = ledger.verdicts([book / "results"], claims=book / "claims.yml", book=book)
+    heads, cells = read_table(rows.html("../"))
+    assert heads == ["Claim", "Paper's value", "Ours, default scale", "Verdict"]
+    assert [label for label, _, _ in cells[0]] == ["", *heads[1:]]
+    rule = CLAIM["rule"]
+    assert [[text for _, text, _ in row] for row in cells] == [
+        [f"c-one ReSU, Eq. 1Ones are one.{rule}", "> 1", "1holds", "not run at paper scale"],
+        ["c-two ReSU, Eq. 1Ones are one.", "–", "a 1 [0.5, 2]reported", "reported"],
+        [f"c-three ReSU, Eq. 1Ones are one.{rule}", "–", "–", "needs data"],
+        [
+            f"c-later Kernel heterogeneity, Eq. 1Ones are one.{rule}",
+            *("–", "–", "not run at paper scale"),
+        ],
+    ]
+    links = [[link.get("href") for link in row[0][2].iter("a")] for row in cells]
+    assert links == [["../01_x.html#fig-one"], ["../01_x.html"], ["../01_x.html"], ["../09_y.html"]]
+    assert cells[0][3][2].find("span").get("class") == "verdict not-run-at-paper-scale"
+    # Beside the chapters, as a notebook shows it, links need no folder.
+    assert 'href="01_x.html#fig-one"' in rows._repr_html_()
+    inner = rows[1]._replace(claim=rows[1].claim._replace(chapter="appendix/a_x"))
+    assert 'href="a_x.html"' in ledger.Verdicts([inner]).html()
+    assert 'href="../appendix/a_x.html"' in ledger.Verdicts([inner]).html("../")
+
+
+def test_table_has_a_column_for_each_scale_that_was_run(book):
+    measure(book, 0.6, "paper")
+    rows = ledger.verdicts([book / "results"], claims=book / "claims.yml", book=book)
+    heads, cells = read_table(rows.html())
+    assert heads == ["Claim", "Ours, paper scale", "Verdict"]
+    assert [row[1][1] for row in cells] == ["0.6", "a 1 [0.5, 2]", "–", "–"]
 
 
 def test_counts_add_up_to_the_claims(book):
     counts = ledger.verdicts([book / "results"], claims=book / "claims.yml", book=book).counts()
     assert counts["ReSU"] == {"needs data": 1, "not run at paper scale": 2}
-    assert counts["Kernel heterogeneity"] == {"not yet in the book": 1}
+    assert counts["Kernel heterogeneity"] == {"not run at paper scale": 1}
+
+
+def test_a_claim_of_no_chapter_is_refused(book):
+    (book / "09_y.ipynb").unlink()
+    with pytest.raises(ValueError, match=r"claim c-later: .* must have chapter '09_y'"):
+        judged(book)
+
+
+def laid(folder, book, **tolerances):
+    """What compare says: heading, rows as words, verdicts, and how much differs."""
+    text, differing = ledger.compare(
+        folder, book / "results", claims=book / "claims.yml", **tolerances
+    )
+    lines = text.splitlines()
+    assert lines[1].split() == ["claim", "value", "book", "here", "difference"]
+    rows = [line.split() for line in lines[2:]]
+    table = [row for row in rows if not row[0].endswith(":")]
+    # Columns stand one below the other.
+    assert len({line.rindex(row[-1]) for line, row in zip(lines[2:], table, strict=False)}) == 1
+    return lines[0], table, [" ".join(row) for row in rows[len(table) :]], differing
 
 
 def test_compare_finds_what_differs(book, tmp_path):
     measure(book, 1.0)
     measure(book, 1.0005, folder=tmp_path / "near")
-    measure(book, 1.01, folder=tmp_path / "far")
-    assert ledger.compare(tmp_path / "near", book / "results")[1] == 0
-    rows, differing = ledger.compare(tmp_path / "far", book / "results")
+    measure(book, 1.5, folder=tmp_path / "far")
+    assert laid(tmp_path / "near", book)[3] == 0
+    _, rows, outcomes, differing = laid(tmp_path / "far", book)
     assert differing == 1
-    assert any("c-one value: 1 1.01 DIFFERS" in row for row in rows)
+    assert rows[0] == ["c-one", "value", "1", "1.5", "+0.5", "DIFFERS"]
+    assert outcomes[0] == "c-one: holds in the book, does not hold here"
     measure(book, 1.01, "custom", folder=tmp_path / "own")
-    rows, differing = ledger.compare(tmp_path / "own", book / "results")
-    assert rows[0] == "01_x: default in the book, custom here"
+    heading, _, _, differing = laid(tmp_path / "own", book)
+    assert heading == "01_x: default in the book, custom here"
     assert differing == 0
     with pytest.raises(ValueError, match="must hold results"):
-        ledger.compare(tmp_path / "none", book / "results")
+        laid(tmp_path / "none", book)
+
+
+def test_compare_lays_a_scale_beside_the_same_scale(book, tmp_path):
+    """Of the same preset if the reference has it, whether or not it has a default run."""
+    measure(book, 2000.0, "paper")
+    measure(book, 2001.0, "paper", folder=tmp_path)
+    first = ["c-one", "value", "2000", "2001", "+1"]
+    rest = [
+        ["c-two", name, value, value, "+0", "same"]
+        for name, value in (("a", "1"), ("a_high", "2"), ("a_low", "0.5"))
+    ]
+    told = ["c-one: does not hold in the book, does not hold here"]
+    told += ["c-two: reported in the book, reported here"]
+    whole = "01_x: paper in the book, paper here", [[*first, "same"], *rest], told
+    assert laid(tmp_path, book) == (*whole, 0)
+    measure(book, 1.0)
+    assert laid(tmp_path, book) == (*whole, 0)
+    strict = laid(tmp_path, book, rtol=0, atol=0)
+    assert strict[1:] == ([[*first, "DIFFERS"], *rest], told, 1)
+    measure(book, 2003.0, "paper", folder=tmp_path)
+    assert laid(tmp_path, book)[3] == 1
+
+
+def test_compare_counts_what_is_missing_on_either_side(book, tmp_path):
+    for folder, values in ((book / "results", {"a": 1, "b": 2}), (tmp_path, {"a": 1, "c": 3})):
+        run = start(book, folder=folder)
+        if folder == tmp_path:
+            ledger.record("c-one", 1.0, run, claims=book / "claims.yml")
+        ledger.record("c-two", values, run, claims=book / "claims.yml")
+        path = folder / "01_x.default.json"
+        ledger.write_bytes(path, json.dumps({**vars(run), "folder": "", "rng": 0}).encode())
+    _, rows, outcomes, differing = laid(tmp_path, book)
+    assert rows == [
+        ["c-one", "value", "-", "1", "-", "DIFFERS"],
+        ["c-two", "a", "1", "1", "+0", "same"],
+        ["c-two", "b", "2", "-", "-", "DIFFERS"],
+        ["c-two", "c", "-", "3", "-", "DIFFERS"],
+    ]
+    assert outcomes[0] == "c-one: not recorded in the book, holds here"
+    assert differing == 3
 
 
 def test_results_in_the_repository_belong_to_known_claims_and_chapters():

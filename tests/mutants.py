@@ -1,0 +1,101 @@
+"""Do the tests notice a bug? Mutation testing of `MODULES`, written to book/checks/mutation.json.
+
+mutmut changes one thing at a time, such as < to <=, and runs the tests that reach the changed
+function. A mutant that fails no test survives: either it does the same as the original, or a test
+is missing. Why, is kept by hand in the file, and stays there as long as the mutant survives.
+
+    python tests/mutants.py                   all mutants, hours
+    python tests/mutants.py --sample 150      as many of each module, drawn with --seed
+"""
+
+import argparse
+import datetime
+import json
+import random
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGET = ROOT / "book" / "checks" / "mutation.json"
+MODULES = ("lags", "cca", "csc", "ledger")
+
+
+def run(names):
+    subprocess.run([Path(sys.executable).with_name("mutmut"), "run", "--max-children=1", *names])
+
+
+def load(module):
+    """Exit status of the tests by mutant; None where they have not been run."""
+    path = ROOT / "mutants" / "lib" / f"{module}.py.meta"
+    return json.loads(path.read_text())["exit_code_by_key"] if path.exists() else {}
+
+
+def change(module, name):
+    """The changed line, and what it was changed to."""
+    from mutmut.mutation.diff_apply import get_diff_for_mutant
+
+    diff = get_diff_for_mutant(name, path=Path("lib") / f"{module}.py").splitlines()[2:]
+    old, new = (
+        " ".join(line[1:].strip() for line in diff if line.startswith(sign)) for sign in "-+"
+    )
+    return {"line": old, "change": new}
+
+
+def outcome(module, why):
+    """Counts and survivors of a module; a mutant whose tests do not end counts as killed."""
+    from mutmut.stats import status_by_exit_code
+
+    tested = {name: status_by_exit_code[c] for name, c in load(module).items() if c is not None}
+    left = [name for name, status in tested.items() if status not in ("killed", "timeout")]
+    survivors = [change(module, name) for name in left]
+    for survivor in survivors:
+        survivor["why"] = why.get((module, survivor["line"], survivor["change"]), "")
+    return {
+        "generated": len(load(module)),
+        "mutants": len(tested),
+        "killed": len(tested) - len(left),
+        "survivors": survivors,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sample", type=int, help="mutants of each module")
+    parser.add_argument("--seed", type=int, default=8)
+    parser.add_argument("--report", action="store_true", help="only write what was found so far")
+    options = parser.parse_args()
+    names = [f"lib.{module}.*" for module in MODULES]
+    if options.sample and not options.report:
+        # Any run makes all mutants.
+        run(["lib.ledger.x_judge__mutmut_*"])
+        drawn = [sorted(load(module)) for module in MODULES]
+        for found in drawn:
+            random.Random(options.seed).shuffle(found)
+        names = [name for found in drawn for name in found[: options.sample]]
+    if not options.report:
+        run(names)
+    before = json.loads(TARGET.read_text())["modules"] if TARGET.exists() else {}
+    why = {
+        (module, survivor["line"], survivor["change"]): survivor["why"]
+        for module, result in before.items()
+        for survivor in result["survivors"]
+    }
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    result = {
+        "tool": "mutmut",
+        "version": version("mutmut"),
+        "commit": commit.stdout.strip(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "modules": {module: outcome(module, why) for module in MODULES},
+    }
+    TARGET.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    for module, found in result["modules"].items():
+        print(f"{module}: {found['killed']} of {found['mutants']} mutants killed")
+
+
+if __name__ == "__main__":
+    main()
