@@ -242,9 +242,8 @@ def write_bytes(path, data):
             temporary.unlink(missing_ok=True)
     # The system names the temporary file, or none at all where the disk is full.
     except OSError as error:
-        raise type(error)(
-            error.errno, f"{error.strerror}, nothing was written", str(path)
-        ) from error
+        told = f"{error.strerror or error}, nothing was written"
+        raise type(error)(error.errno, told, str(path)) from error
 
 
 def check_folder(folder):
