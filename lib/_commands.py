@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from lib import chapters, pages, printing
-from lib.ledger import RESULTS, compare, load_results
+from lib.ledger import RESULTS, compare
 
 
 def describe(chapter):
@@ -22,13 +22,11 @@ def describe(chapter):
     if not known:
         return f"{heading}\n  (no parameters)\n"
     presets = {preset: chapters.preset_values(chapter, preset) for preset in chapters.PRESETS}
-    results = load_results()
-    costs = [pages.cost(results.get((chapter, preset), {})) or "-" for preset in presets]
     rows = [("parameter", "type", *presets)]
     for name, value in known.items():
         values = (repr(preset[name]) for preset in presets.values())
         rows.append((name, type(value).__name__, *values))
-    rows.append(("time, memory", "", *costs))
+    rows.append(("time, memory", "", *pages.costs(chapter)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -1,6 +1,7 @@
 """Pieces of the book's pages that are computed: verdict summary, table of chapters, rerun notes."""
 
 import html
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -139,6 +140,18 @@ def cost(result):
     return f"{time}, {peak / 1000:.1f} GB"
 
 
+def costs(chapter):
+    """Time and memory of a chapter under each preset; a dash where no whole run was measured."""
+    results = ledger.load_results()
+    measured = {preset: results.get((chapter, preset), {}) for preset in chapters.PRESETS}
+    # Smoke runs are tests: what they measure is kept with what the tests counted.
+    tests = chapters.BOOK / "checks" / "tests.json"
+    if tests.exists():
+        properties = json.loads(tests.read_text(encoding="utf-8"))["properties"]
+        measured["smoke"] = properties.get(f"test_smoke_rerun[{chapter}]", {})
+    return [cost(result) or "–" for result in measured.values()]
+
+
 def rerun(chapter):
     """How to run a chapter again, as Markdown: commands, parameters and presets, downloads.
 
@@ -172,9 +185,7 @@ def rerun(chapter):
         for key, value in known.items():
             values = " | ".join(f"`{_text(preset[key])}`" for preset in presets.values())
             text += f"\n| `{key}` | {type(value).__name__} | {values} |"
-        results = ledger.load_results()
-        costs = [cost(results.get((chapter, preset), {})) or "–" for preset in presets]
-        text += f"\n| *time, memory* | | {' | '.join(costs)} |\n\n::::\n\n"
+        text += f"\n| *time, memory* | | {' | '.join(costs(chapter))} |\n\n::::\n\n"
     where = repository()
     if where:
         page = f"book%2F{chapter.replace('/', '%2F')}.ipynb"
