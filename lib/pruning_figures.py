@@ -94,6 +94,6 @@ def reconstructions(image, rows, cutoffs, side=48):
             ax.imshow(picture[middle], vmin=-limit, vmax=limit)
             ax.set(xticks=[], yticks=[])
             ax.grid(visible=False)
-            ax.set_title(title, fontsize=9)
-        ax_row[0].set_ylabel(name, fontsize=9)
+            ax.set_title(title, fontsize=13)
+        ax_row[0].set_ylabel(name, fontsize=13)
     return figure

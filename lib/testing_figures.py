@@ -84,6 +84,6 @@ def long_runs(series, photographs):
     count = [row["images"] for row in photographs]
     axes[1].plot(count, [row["peak_mb"] for row in photographs], "o-")
     axes[1].set(xlabel="photographs", ylabel="peak memory (MB)", title="Codes into a store")
-    axes[1].set_ylim(bottom=0)
+    axes[1].set_ylim(0, 1.2 * max(row["peak_mb"] for row in photographs))
     axes[1].set_xlim(left=0)
     return fig
