@@ -379,6 +379,9 @@ def _is_cached(cache, chapter):
 def _to_cache(cache, chapter, notebook):
     from jupyter_cache.base import CacheBundleIn
 
+    from lib._pictures import slim
+
+    slim(notebook)
     bundle = CacheBundleIn(notebook, str(BOOK / f"{chapter}.ipynb"), data={})
     cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
     write_bytes(_key_file(chapter), _key(chapter).encode())
@@ -442,8 +445,13 @@ class _environment:
 
 
 def write_notebook(notebook, path):
-    """Write a notebook without what no reader needs: timings, widget states."""
+    """Write a notebook without what no reader needs: timings, widget states, colours."""
     import nbformat
+
+    from lib._pictures import set_widths, slim
+
+    slim(notebook)
+    set_widths(notebook)
 
     for cell in notebook.cells:
         for name in ("execution", "papermill"):

@@ -29,7 +29,7 @@ def use_style():
             "axes.labelsize": 10,
             "axes.titlelocation": "left",
             "figure.constrained_layout.use": True,
-            "figure.dpi": 100,
+            "figure.dpi": 200,
             "figure.facecolor": "white",
             "font.size": 10,
             "grid.alpha": 0.35,
@@ -38,7 +38,6 @@ def use_style():
             "legend.fontsize": 9,
             "legend.frameon": False,
             "lines.linewidth": 1.6,
-            "savefig.dpi": 150,
             "xtick.labelsize": 9,
             "ytick.labelsize": 9,
         },
@@ -165,8 +164,7 @@ def animate(figure, draw, n_frames, interval_ms=200):
     from IPython.display import HTML
 
     animation = FuncAnimation(figure, draw, frames=n_frames, interval=interval_ms)
-    # At figure.dpi, not savefig.dpi: a frame is small, and there are many.
-    with plt.rc_context({"savefig.dpi": "figure", "animation.embed_limit": 2.0}):
+    with plt.rc_context({"animation.embed_limit": 2.0}):
         page = animation.to_jshtml(default_mode="once")
     plt.close(figure)
     # Matplotlib draws its buttons with an icon font from a CDN; plain characters need none.

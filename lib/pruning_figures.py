@@ -85,15 +85,15 @@ def reconstructions(image, rows, cutoffs, side=48):
     top, left = (max(0, (size - side) // 2) for size in image.shape)
     middle = np.s_[top : top + side, left : left + side]
     figure, axes = plt.subplots(
-        len(rows), len(cutoffs) + 1, figsize=(WIDTH, 1.55 * len(rows)), squeeze=False, dpi=65
+        len(rows), len(cutoffs) + 1, figsize=(WIDTH, 1.55 * len(rows)), squeeze=False, dpi=100
     )
     limit = np.quantile(np.abs(image), 0.99)
     for ax_row, (name, pictures) in zip(axes, rows.items(), strict=True):
         titles = ["image", *(f"c = {c:.2g}" for c in cutoffs)]
         for ax, picture, title in zip(ax_row, [image, *pictures], titles, strict=True):
-            ax.imshow(picture[middle], vmin=-limit, vmax=limit)
+            ax.imshow(picture[middle], vmin=-limit, vmax=limit, interpolation="nearest")
             ax.set(xticks=[], yticks=[])
             ax.grid(visible=False)
-            ax.set_title(title, fontsize=13)
-        ax_row[0].set_ylabel(name, fontsize=13)
+            ax.set_title(title, fontsize=10)
+        ax_row[0].set_ylabel(name, fontsize=10)
     return figure

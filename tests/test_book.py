@@ -1,5 +1,7 @@
 """Chapters: parameters, presets, provenance, stored outputs, smoke reruns."""
 
+import base64
+import io
 import json
 import os
 import re
@@ -9,7 +11,9 @@ import subprocess
 import sys
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 from lib import _commands, book, chapters, ledger, pages, provenance
 
@@ -303,6 +307,29 @@ def test_a_failing_chapter_takes_no_other_with_it(small_book):
     notebook.cells[0].source = "2"
     nbformat.write(notebook, small_book / "book" / "02_b.ipynb")
     assert chapters.execute() == ["02_b"]
+
+
+def test_stored_pictures_are_sharp_small_and_shown_at_their_size(small_book):
+    notebook = chapters.read("01_a")
+    notebook.cells[0].source = (
+        "import matplotlib.pyplot as plt\nfrom lib import plotting\nplotting.use_style()\n"
+        "plt.figure(figsize=(4, 2))\nplt.imshow([[1, 2], [3, 4]], cmap='viridis')\nplt.show()"
+    )
+    notebook.cells[0].metadata["mystnb"] = {"figure": {"name": "fig-a"}, "image": {"alt": "a"}}
+    nbformat.write(notebook, small_book / "book" / "01_a.ipynb")
+    chapters.refresh(["01_a"])
+    (cell,) = chapters.read("01_a").cells
+    data = next(o.data for o in cell.outputs if "data" in o and "image/png" in o.data)
+    picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+    assert picture.mode == "P"
+    assert picture.info["dpi"][0] == pytest.approx(200, abs=0.1)
+    shown = cell.metadata["mystnb"]["image"]
+    assert shown["alt"] == "a"
+    assert int(shown["width"].removesuffix("px")) == pytest.approx(picture.width / 2, abs=0.6)
+    # The four colours are those that were drawn.
+    drawn = np.array([(68, 1, 84), (49, 104, 142), (53, 183, 121), (253, 231, 37)])
+    found = np.array([c for _, c in picture.convert("RGB").getcolors(1 << 20)])
+    assert np.abs(drawn[:, None] - found).sum(axis=2).min(axis=1).max() <= 6
 
 
 def test_refresh_stores_outputs_in_place(small_book):
