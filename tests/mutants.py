@@ -9,13 +9,15 @@ is missing. Why, is kept by hand in the file, and stays there as long as the mut
 """
 
 import argparse
-import datetime
 import json
 import random
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+
+from lib import provenance
+from lib.ledger import write_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "book" / "checks" / "mutation.json"
@@ -82,17 +84,13 @@ def main():
         for module, result in before.items()
         for survivor in result["survivors"]
     }
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
     result = {
         "tool": "mutmut",
         "version": version("mutmut"),
-        "commit": commit.stdout.strip(),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "provenance": provenance.collect(),
         "modules": {module: outcome(module, why) for module in MODULES},
     }
-    TARGET.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_bytes(TARGET, (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode())
     for module, found in result["modules"].items():
         print(f"{module}: {found['killed']} of {found['mutants']} mutants killed")
 
