@@ -189,7 +189,7 @@ def reconstruct(coefficients, atoms):
         )
     _check_fit(atoms, coefficients.shape[2:])
     bank = _admm.AtomBank(atoms, *coefficients.shape[2:])
-    return torch.cat([bank.synthesise(_dense(x[None])) for x in coefficients])
+    return torch.cat([bank.synthesise(x[None].to_dense()) for x in coefficients])
 
 
 def psnr(images, reconstructions):
@@ -343,9 +343,7 @@ def rho_factor(primal, dual, lmbda):
     """
     target = 1 + 18.3 ** (np.log10(lmbda) + 1) if lmbda > 0 else 1.0
     ratio = primal / (dual * target)
-    most = torch.full_like(ratio, 1000.0)
-    size = torch.sqrt(torch.maximum(ratio, 1 / ratio))
-    size = torch.where((primal == 0) | (dual == 0), most, torch.minimum(size, most))
+    size = torch.sqrt(torch.maximum(ratio, 1 / ratio)).clamp(max=1000)
     raised = primal > 1.2 * target * dual
     lowered = dual > 1.2 / target * primal
     return torch.where(raised, size, torch.where(lowered, 1 / size, torch.ones_like(size)))
@@ -388,10 +386,6 @@ def sparse_maps(indices, values, shape):
 
 def _values(coefficients):
     return coefficients.coalesce().values() if coefficients.is_sparse else coefficients
-
-
-def _dense(coefficients):
-    return coefficients.to_dense() if coefficients.is_sparse else coefficients
 
 
 def check_tensor(name, value, n_axes, device, dtype):
@@ -487,7 +481,7 @@ def _check_vector(name, value, n, minimum, open_minimum=False):
 def _check_start(start, images, k, device, dtype):
     if start is None:
         return None
-    start = _dense(check_tensor("start", start, 4, device, dtype))
+    start = check_tensor("start", start, 4, device, dtype).to_dense()
     wanted = (len(images), k, *images.shape[1:])
     if tuple(start.shape) != wanted:
         raise ValueError(f"start must have shape {wanted}, got {tuple(start.shape)}")

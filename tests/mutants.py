@@ -6,10 +6,12 @@ is missing. Why, is kept by hand in the file, and stays there as long as the mut
 
     python tests/mutants.py                   all mutants, hours
     python tests/mutants.py --sample 150      as many of each module, drawn with --seed
+
+What was tested already is kept in the folder mutants, and a second run goes on from there; remove
+the folder after a change of the tests.
 """
 
 import argparse
-import datetime
 import json
 import random
 import subprocess
@@ -17,13 +19,26 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from lib import provenance
+from lib.ledger import write_bytes
+
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "book" / "checks" / "mutation.json"
 MODULES = ("lags", "cca", "csc", "ledger")
 
 
-def run(names):
+def mutmut(*names):
     subprocess.run([Path(sys.executable).with_name("mutmut"), "run", "--max-children=1", *names])
+
+
+def run(names):
+    """Test the mutants of these names that have not been tested, however often mutmut stops."""
+    before = None
+    while left := [n for m in MODULES for n, c in load(m).items() if c is None and n in names]:
+        if left == before:
+            raise SystemExit(f"mutmut does not come on: {len(left)} mutants are left")
+        before = left
+        mutmut(*left)
 
 
 def load(module):
@@ -66,33 +81,26 @@ def main():
     parser.add_argument("--seed", type=int, default=8)
     parser.add_argument("--report", action="store_true", help="only write what was found so far")
     options = parser.parse_args()
-    names = [f"lib.{module}.*" for module in MODULES]
-    if options.sample and not options.report:
+    if not options.report:
         # Any run makes all mutants.
-        run(["lib.ledger.x_judge__mutmut_*"])
+        mutmut("lib.ledger.x_judge__mutmut_*")
         drawn = [sorted(load(module)) for module in MODULES]
         for found in drawn:
             random.Random(options.seed).shuffle(found)
-        names = [name for found in drawn for name in found[: options.sample]]
-    if not options.report:
-        run(names)
+        run({name for found in drawn for name in found[: options.sample]})
     before = json.loads(TARGET.read_text())["modules"] if TARGET.exists() else {}
     why = {
         (module, survivor["line"], survivor["change"]): survivor["why"]
         for module, result in before.items()
         for survivor in result["survivors"]
     }
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
     result = {
         "tool": "mutmut",
         "version": version("mutmut"),
-        "commit": commit.stdout.strip(),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "provenance": provenance.collect(),
         "modules": {module: outcome(module, why) for module in MODULES},
     }
-    TARGET.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_bytes(TARGET, (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode())
     for module, found in result["modules"].items():
         print(f"{module}: {found['killed']} of {found['mutants']} mutants killed")
 

@@ -272,8 +272,19 @@ def test_blocks_without_positive_variance(name, signs):
 )
 def test_covariation_that_no_process_has(name):
     """Correlations of 2: both determinants (1 - σ²) are positive together."""
-    with pytest.raises(ValueError, match="cross"):
+    with pytest.raises(ValueError, match=r"^cross must"):
         CONSUMERS[name](np.eye(3), 2 * np.eye(2, 3), np.eye(2))
+
+
+def test_what_no_process_has_is_told():
+    """The largest correlation, or the most negative eigenvalue and the largest."""
+    told = r"^cross must be a covariance that past and future allow, got .* of 3$"
+    with pytest.raises(ValueError, match=told):
+        PastFutureCCA(2, 2).fit_covariance(np.eye(2), np.diag([2.0, 3.0]), np.eye(2))
+    block = np.array([[1.0, 2, 0], [2, 1, 0], [0, 0, 1]])
+    for use in (CONSUMERS["fit_covariance"], gaussian_information):
+        with pytest.raises(ValueError, match=r"^past must .* an eigenvalue of -1 beside 3 at unit"):
+            use(block, CROSS * 0, FUTURE)
 
 
 @pytest.mark.parametrize(

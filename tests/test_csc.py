@@ -700,6 +700,7 @@ def test_pruning_keeps_what_reaches_the_cutoff(coefficients, cutoff, relative, l
         (lambda x: csc.reconstruct(x[0], np.ones((2, 1, 1))), "coefficients"),
         (lambda x: csc.reconstruct(x * np.nan, np.ones((2, 1, 1))), "coefficients"),
         (lambda x: csc.reconstruct(x, np.ones((3, 1, 1))), "atoms must be 2"),
+        (lambda x: csc.reconstruct(np.ones((1, 3, 5, 4)), np.ones((2, 1, 1))), "atoms must be 3"),
         (lambda x: csc.reconstruct(x, np.ones((2, 3, 1))), "atoms must fit"),
         (lambda x: csc.sparseness(x[:0]), "coefficients"),
         (lambda x: csc.prune(x, -1), "cutoff"),

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import resource
@@ -208,17 +209,18 @@ def test_saved_file_says_what_made_it_and_what_it_cost(book, monkeypatch):
     assert '  "author": "Ångström",' in lines
 
 
+@pytest.mark.parametrize(("value", "verdict"), [(0.6, "does not hold"), (1.0, "holds")])
 @pytest.mark.parametrize("preset", ["default", "paper", "custom"])
-def test_save_returns_verdicts_at_the_scale_of_the_run(book, preset):
-    rows = measure(book, 0.6, preset)
-    one, two = {"value": 0.6}, {"a": 1.0, "a_low": 0.5, "a_high": 2.0}
+def test_save_returns_verdicts_at_the_scale_of_the_run(book, preset, value, verdict):
+    rows = measure(book, value, preset)
+    one, two = {"value": value}, {"a": 1.0, "a_low": 0.5, "a_high": 2.0}
     claims = ledger.load_claims(book / "claims.yml")
     scales = ((None, one), (None, two)) if preset == "paper" else ((one, None), (two, None))
     assert rows == [
-        (claims["c-one"], *scales[0], "", "does not hold"),
+        (claims["c-one"], *scales[0], "", verdict),
         (claims["c-two"], *scales[1], "", "reported"),
     ]
-    assert repr(rows) == "c-one: does not hold\nc-two: reported"
+    assert repr(rows) == f"c-one: {verdict}\nc-two: reported"
 
 
 def test_arrays_are_saved_beside_the_values(book):
@@ -236,13 +238,22 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     ledger.write_bytes(path, b"old")
 
     def fail(*_):
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "no space left on device")
 
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(OSError, match="no space") as caught:
         ledger.write_bytes(path, b"new")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_a_folder_that_takes_no_file_is_refused_and_a_good_one_left_empty(tmp_path):
+    ledger.check_folder(tmp_path / "new" / "folder")
+    assert list((tmp_path / "new").rglob("*")) == [tmp_path / "new" / "folder"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"file.*nothing was written|nothing was written.*file"):
+        ledger.check_folder(tmp_path / "file")
 
 
 def test_intervals_stand_behind_their_value():
@@ -369,20 +380,21 @@ def test_compare_lays_a_scale_beside_the_same_scale(book, tmp_path):
 def test_compare_counts_what_is_missing_on_either_side(book, tmp_path):
     for folder, values in ((book / "results", {"a": 1, "b": 2}), (tmp_path, {"a": 1, "c": 3})):
         run = start(book, folder=folder)
-        if folder == tmp_path:
-            ledger.record("c-one", 1.0, run, claims=book / "claims.yml")
+        own = "c-one" if folder == tmp_path else "c-three"
+        ledger.record(own, 1.0, run, claims=book / "claims.yml")
         ledger.record("c-two", values, run, claims=book / "claims.yml")
         path = folder / "01_x.default.json"
         ledger.write_bytes(path, json.dumps({**vars(run), "folder": "", "rng": 0}).encode())
     _, rows, outcomes, differing = laid(tmp_path, book)
     assert rows == [
         ["c-one", "value", "-", "1", "-", "DIFFERS"],
+        ["c-three", "value", "1", "-", "-", "DIFFERS"],
         ["c-two", "a", "1", "1", "+0", "same"],
         ["c-two", "b", "2", "-", "-", "DIFFERS"],
         ["c-two", "c", "-", "3", "-", "DIFFERS"],
     ]
     assert outcomes[0] == "c-one: not recorded in the book, holds here"
-    assert differing == 3
+    assert differing == 4
 
 
 def test_results_in_the_repository_belong_to_known_claims_and_chapters():
