@@ -72,7 +72,13 @@ NO_ARGUMENTS = {
     "takes names of files or data sets": (
         *("datasets.source_table", "datasets.panoramas", "datasets.download", "datasets.fetch"),
         *("datasets.fingerprint", "recordings.lamina_recordings", "ledger.load_claims"),
-        *("ledger.write_bytes", "ledger.load_results", "ledger.verdicts", "ledger.compare"),
+        *(
+            "ledger.write_bytes",
+            "ledger.check_folder",
+            "ledger.load_results",
+            "ledger.verdicts",
+            "ledger.compare",
+        ),
         *("code_statistics.published_histograms", "training_speed.write_released"),
     ),
     "takes results": (
@@ -85,7 +91,7 @@ NO_ARGUMENTS = {
         *("chapters.chapters", "chapters.read", "chapters.parameters", "chapters.preset_values"),
         *("chapters.preset_name", "chapters.script", "chapters.for_colab", "chapters.rerun"),
         *("chapters.execute", "chapters.refresh", "chapters.dependencies"),
-        *("chapters.write_notebook", "book.own_parameters", "book.describe", "book.main"),
+        *("chapters.write_notebook", "book.own_parameters"),
     ),
 }
 
