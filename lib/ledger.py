@@ -200,10 +200,8 @@ def save(run, *, claims=CLAIMS):
         raise ValueError(f"chapter {run.chapter} must record every claim it has, misses {missing}")
     result = {name: getattr(run, name) for name in ("chapter", "preset", "parameters")}
     result |= {"provenance": run.provenance, "values": run.values}
-    # On Linux the peak is in kB. It is that of the process: a chapter has a kernel of its own.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     seconds = time.monotonic() - run.started
-    result["cost"] = {"seconds": round(seconds, 1), "peak_mb": round(peak)}
+    result["cost"] = {"seconds": round(seconds, 1), "peak_mb": round(_peak_mb())}
     path = Path(run.folder) / f"{Path(run.chapter).name}.{run.preset}.json"
     if run.arrays:
         import numpy as np
@@ -221,6 +219,16 @@ def save(run, *, claims=CLAIMS):
         for values in [run.values[key]]
         for outcome in [judge(claim, values)]
     )
+
+
+def _peak_mb(status=Path("/proc/self/status")):
+    """Peak memory of this process: of a chapter, which has a kernel of its own."""
+    if status.exists():
+        # Not ru_maxrss, which on Linux starts with the size of the process that started this one.
+        (line,) = (x for x in status.read_text().splitlines() if x.startswith("VmHWM:"))
+        return int(line.split()[1]) / 1000
+    # In bytes on macOS.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def write_bytes(path, data):

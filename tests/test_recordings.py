@@ -120,7 +120,7 @@ def test_what_is_no_table_is_refused(tmp_path, content):
 
 @pytest.mark.parametrize("source", ["nowhere.csv", "bsds500", "", "."])
 def test_another_source_is_refused(source):
-    with pytest.raises(ValueError, match="source must be ('ketkar2022'|a name or a path)"):
+    with pytest.raises(ValueError, match=r"source must be ('ketkar2022'|a name or a path)"):
         lamina_recordings(source)
 
 
