@@ -12,7 +12,6 @@ import tracemalloc
 from functools import partial
 from importlib.util import find_spec
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +22,7 @@ from lib._checks import check_array, check_choice, check_count, check_number, ch
 from lib.cca import PastFutureCCA
 from lib.dictlearn import learn_dictionary
 from lib.lags import LagCovariance, lag_vectors
+from lib.provenance import high_water
 from lib.resu import L1, L3, T4, ReSULayer, ReSUNetwork
 
 OURS = "lib.csc"
@@ -228,22 +228,9 @@ def own_peak_memory(name, size, n_iter):
     """Like `peak_memory`, in the process that calls it, which must be fresh."""
     problem = coding_problem(size)
     code(name, coding_problem(32), 2)
-    before = _high_water()
+    before = high_water()
     code(name, problem, n_iter)
-    return _high_water() - before
-
-
-def _high_water():
-    """Largest resident set of this process so far, in bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # On Linux, ru_maxrss starts with the resident set of the process that started this one.
-        (line,) = [row for row in status.read_text().splitlines() if row.startswith("VmHWM:")]
-        return 1024 * int(line.split()[1])
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+    return high_water() - before
 
 
 def floors(problem, repeats=5):

@@ -10,7 +10,6 @@ import io
 import json
 import math
 import os
-import resource
 import time
 from numbers import Real
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import yaml
 
 from lib._rules import check_rule, evaluate_rule
+from lib.provenance import high_water
 
 if TYPE_CHECKING:
     import numpy as np
@@ -201,7 +201,7 @@ def save(run, *, claims=CLAIMS):
     result = {name: getattr(run, name) for name in ("chapter", "preset", "parameters")}
     result |= {"provenance": run.provenance, "values": run.values}
     seconds = time.monotonic() - run.started
-    result["cost"] = {"seconds": round(seconds, 1), "peak_mb": round(_peak_mb())}
+    result["cost"] = {"seconds": round(seconds, 1), "peak_mb": round(high_water() / 1e6)}
     path = Path(run.folder) / f"{Path(run.chapter).name}.{run.preset}.json"
     if run.arrays:
         import numpy as np
@@ -219,16 +219,6 @@ def save(run, *, claims=CLAIMS):
         for values in [run.values[key]]
         for outcome in [judge(claim, values)]
     )
-
-
-def _peak_mb(status=Path("/proc/self/status")):
-    """Peak memory of this process: of a chapter, which has a kernel of its own."""
-    if status.exists():
-        # Not ru_maxrss, which on Linux starts with the size of the process that started this one.
-        (line,) = (x for x in status.read_text().splitlines() if x.startswith("VmHWM:"))
-        return int(line.split()[1]) / 1000
-    # In bytes on macOS.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def write_bytes(path, data):

@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,3 +102,15 @@ def _hardware():
         ]
         model = names[0] if names else model
     return f"{model}, {os.cpu_count()} cores"
+
+
+def high_water(status=Path("/proc/self/status")):
+    """Largest resident set of this process so far, in bytes."""
+    if status.exists():
+        # On Linux, ru_maxrss starts with the resident set of the process that started this one.
+        (line,) = [row for row in status.read_text().splitlines() if row.startswith("VmHWM:")]
+        return 1024 * int(line.split()[1])
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

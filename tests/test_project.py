@@ -3,12 +3,14 @@
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from lib import provenance
 from lib.ledger import ROOT
 
 
@@ -103,3 +105,20 @@ def test_binder_installs_what_make_installs():
         assert arguments in script
         assert arguments in (ROOT / "Makefile").read_text()
     assert (ROOT / ".binder" / "postBuild").stat().st_mode & 0o111
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+def test_peak_memory_is_that_of_the_process_alone(tmp_path):
+    """A small process that a large one starts is small."""
+    code = "from lib import provenance; print(provenance.high_water())"
+    start = "import subprocess, sys; x = bytearray(3 * 10**8); x[::4096] = x[1::4096]; "
+    start += f"subprocess.run([sys.executable, '-c', {code!r}])"
+    done = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=True)
+    assert 1e7 < float(done.stdout) < 2e8
+    taken = code.replace("print", "x = b'1' * 3 * 10**8; print")
+    done = subprocess.run([sys.executable, "-c", taken], capture_output=True, text=True, check=True)
+    assert 3e8 < float(done.stdout) < 5e8
+    status = tmp_path / "status"
+    status.write_text("Name:\tpython\nVmPeak:\t 999 kB\nVmHWM:\t  123456 kB\n")
+    assert provenance.high_water(status) == 1024 * 123456
+    assert provenance.high_water(tmp_path / "none") > 1e7
