@@ -12,7 +12,7 @@ def scan_line(photograph, contrast, row, degrees_per_pixel):
     """Photograph, its local contrast, and the contrast along one row."""
     height, width = photograph.shape
     extent = (0, width * degrees_per_pixel, height * degrees_per_pixel, 0)
-    _, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.5), width_ratios=[1, 1, 1.3])
+    _, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.5), width_ratios=[1, 1, 1.3], dpi=150)
     limit = np.quantile(np.abs(contrast), 0.99)
     axes[0].imshow(photograph, extent=extent, vmin=0, vmax=1)
     axes[1].imshow(contrast, extent=extent, vmin=-limit, vmax=limit)

@@ -12,7 +12,7 @@ _LOW, _HIGH = "C0", "C3"
 
 def photograph(image, magnitude, theta, histogram):
     """A photograph, its gradients (hue: orientation, brightness: magnitude), their histogram."""
-    _, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.4), width_ratios=[1, 1, 1.2])
+    _, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.4), width_ratios=[1, 1, 1.2], dpi=170)
     axes[0].imshow(image, vmin=0, vmax=1)
     value = np.clip(magnitude / np.quantile(magnitude, 0.98), 0, 1)
     axes[1].imshow(hsv_to_rgb(np.stack([theta / np.pi, 0.85 * np.ones_like(value), value], -1)))
@@ -51,7 +51,7 @@ def calibration(textures, histograms, expected, spreads, measured, exact):
         Circular variance by the way of counting.
     exact : dict of str to ndarray (n_spreads,)
     """
-    figure = plt.figure(figsize=(WIDTH, 4.9))
+    figure = plt.figure(figsize=(WIDTH, 4.9), dpi=160)
     top, bottom = figure.subfigures(2, 1, height_ratios=[2.1, 2.8])
     axes = top.subplots(2, len(textures), height_ratios=[1.5, 1])
     for i, (spread, texture) in enumerate(textures.items()):
@@ -94,7 +94,7 @@ def extremes(patches, histograms, variances, everything):
     everything : ndarray (n_patches,)
         Circular variance of all patches.
     """
-    figure = plt.figure(figsize=(WIDTH, 5.6))
+    figure = plt.figure(figsize=(WIDTH, 5.6), dpi=140)
     top, bottom = figure.subfigures(2, 1, height_ratios=[3.9, 1.7])
     n = patches.shape[1]
     axes = top.subplots(4, n, height_ratios=[1.6, 1, 1.6, 1])
