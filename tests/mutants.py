@@ -58,19 +58,20 @@ def change(module, name):
     return {"line": old, "change": new}
 
 
-def outcome(module, why):
+def outcome(module, names, why):
     """Counts and survivors of a module; a mutant whose tests do not end counts as killed."""
     from mutmut.stats import status_by_exit_code
 
-    tested = {name: status_by_exit_code[c] for name, c in load(module).items() if c is not None}
-    left = [name for name, status in tested.items() if status not in ("killed", "timeout")]
+    found = load(module)
+    status = {name: status_by_exit_code[found[name]] for name in names if found[name] is not None}
+    left = sorted(name for name in status if status[name] not in ("killed", "timeout"))
     survivors = [change(module, name) for name in left]
     for survivor in survivors:
         survivor["why"] = why.get((module, survivor["line"], survivor["change"]), "")
     return {
-        "generated": len(load(module)),
-        "mutants": len(tested),
-        "killed": len(tested) - len(left),
+        "generated": len(found),
+        "mutants": len(status),
+        "killed": len(status) - len(left),
         "survivors": survivors,
     }
 
@@ -79,15 +80,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sample", type=int, help="mutants of each module")
     parser.add_argument("--seed", type=int, default=8)
-    parser.add_argument("--report", action="store_true", help="only write what was found so far")
     options = parser.parse_args()
-    if not options.report:
-        # Any run makes all mutants.
-        mutmut("lib.ledger.x_judge__mutmut_*")
-        drawn = [sorted(load(module)) for module in MODULES]
-        for found in drawn:
-            random.Random(options.seed).shuffle(found)
-        run({name for found in drawn for name in found[: options.sample]})
+    # Any run makes all mutants.
+    mutmut("lib.ledger.x_judge__mutmut_*")
+    drawn = {module: sorted(load(module)) for module in MODULES}
+    for names in drawn.values():
+        random.Random(options.seed).shuffle(names)
+        del names[options.sample or len(names) :]
+    run(set().union(*drawn.values()))
     before = json.loads(TARGET.read_text())["modules"] if TARGET.exists() else {}
     why = {
         (module, survivor["line"], survivor["change"]): survivor["why"]
@@ -98,7 +98,7 @@ def main():
         "tool": "mutmut",
         "version": version("mutmut"),
         "provenance": provenance.collect(),
-        "modules": {module: outcome(module, why) for module in MODULES},
+        "modules": {module: outcome(module, names, why) for module, names in drawn.items()},
     }
     write_bytes(TARGET, (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode())
     for module, found in result["modules"].items():
