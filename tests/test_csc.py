@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import Lasso
 from sporco.admm.cbpdn import ConvBPDN
 
-from lib import _admm, csc
+from lib import _admm, _sporco, csc
 
 F64 = torch.float64
 LAMBDA = 0.1
@@ -505,13 +505,18 @@ def test_inputs_of_any_kind_are_read_and_left_alone(problem):
     assert torch.equal(whole.coefficients, same.coefficients)
 
 
-def test_sporco_is_a_solver_of_its_own(problem):
+def test_sporco_is_a_solver_of_its_own(problem, monkeypatch):
+    made = []
+    coder = _sporco.code_one
+    monkeypatch.setattr(_sporco, "code_one", lambda *a: made.append(1) or coder(*a))
     settings = {"max_iter": 30, "tol": 1e-2, "weights": np.arange(1, 7) / 3, "dtype": F64}
     start = np.random.default_rng(10).standard_normal((3, 6, 15, 18))
     rho = np.array([2.0, 3.0, 4.0])
     for more in ({}, {"start": start}, {"rho": rho, "auto_rho": False}):
         ours = csc.sparse_code(*problem, LAMBDA, **settings, **more)
+        assert not made
         theirs = csc.sparse_code(*problem, LAMBDA, solver="sporco", **settings, **more)
+        assert made.pop()
         for a, b in zip(ours, theirs, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10)
 
