@@ -273,11 +273,16 @@ def refresh(names=(), jobs=None):
     wanted.sort(key=lambda chapter: _option(chapter, "reads_results"))
     first = [chapter for chapter in wanted if not _option(chapter, "reads_results")]
     for group in (first, wanted[len(first) :]):
+        done = []
         with tempfile.TemporaryDirectory() as folder:
-            for chapter, notebook in _run_all(group, Path(folder), jobs):
-                write_notebook(notebook, BOOK / f"{chapter}.ipynb")
-                for path in sorted(Path(folder).glob(f"{Path(chapter).name}.*")):
-                    write_bytes(BOOK / "results" / path.name, path.read_bytes())
+            try:
+                done += _run_all(group, Path(folder), jobs)
+            finally:
+                # Not sooner: to the others, the checkout would no longer be clean.
+                for chapter, notebook in done:
+                    write_notebook(notebook, BOOK / f"{chapter}.ipynb")
+                    for path in sorted(Path(folder).glob(f"{Path(chapter).name}.*")):
+                        write_bytes(BOOK / "results" / path.name, path.read_bytes())
     return wanted
 
 
