@@ -1,5 +1,6 @@
 """The project's own files agree with one another."""
 
+import json
 import subprocess
 import sys
 import tomllib
@@ -122,3 +123,12 @@ def test_peak_memory_is_that_of_the_process_alone(tmp_path):
     status.write_text("Name:\tpython\nVmPeak:\t 999 kB\nVmHWM:\t  123456 kB\n")
     assert provenance.high_water(status) == 1024 * 123456
     assert provenance.high_water(tmp_path / "none") > 1e7
+
+
+def test_most_mutants_are_killed_and_it_is_said_why_others_survive():
+    checks = json.loads((ROOT / "book" / "checks" / "mutation.json").read_text(encoding="utf-8"))
+    assert list(checks["modules"]) == ["lags", "cca", "csc", "ledger"]
+    for module, found in checks["modules"].items():
+        assert found["killed"] + len(found["survivors"]) == found["mutants"] >= 100
+        assert found["killed"] >= 0.85 * found["mutants"], module
+        assert all(survivor["why"] for survivor in found["survivors"]), module
