@@ -23,7 +23,7 @@ book: $(VENV)/.installed ## install, execute what changed, render to _build/html
 	$(BIN)/python -m lib.book execute && $(BIN)/jupyter-book build . && echo "Open $(CURDIR)/_build/html/index.html"
 
 test: lint site $(VENV)/sweep/.installed ## lint, strict build, unit tests, every page in Chromium, stored outputs against a fresh execution
-	$(BIN)/python -m pytest -n 2 tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests
 	rm -rf _build/nbval && BOOK_RESULTS=$(CURDIR)/_build/nbval OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout 1800 $$(grep -L '"execution_mode": "off"' book/*.ipynb book/appendix/*.ipynb)
 	$(BIN)/python -m lib.book compare _build/nbval
 
@@ -53,7 +53,7 @@ bench: $(VENV)/.installed ## speed against named peers, in one run
 	$(BIN)/python tests/bench.py
 
 checks: $(VENV)/sweep/.installed ## authors: measure anew what appendix H shows (an hour; 8 GB of disk)
-	rm -f .coverage*; $(BIN)/coverage run -m pytest -n 2 tests --record book/checks/tests.json
+	rm -f .coverage*; OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -n 2 tests --record book/checks/tests.json
 	$(BIN)/coverage combine -q && $(BIN)/python tests/covered.py book/checks/coverage.json
 	KILLS=20 $(BIN)/python -m pytest tests/test_faults.py tests/test_sweep.py -k killed --record book/checks/faults.json
 	$(BIN)/python tests/scale.py book/checks/scale.json
