@@ -9,12 +9,15 @@ so that only the one image g needs Fourier transforms; D and Dᵀ are products w
 the atoms' pixels. And y = soft(w, λ/ρ), u = clip(w, ±λ/ρ) are functions of w = y + u, which is
 therefore the whole state. It changes by α (Dᵀ g - u), so D w follows from D y and g alone, with
 rounding errors that shrink by |1 - α| each time, and D v = 2 D y - D w. An iteration reads w
-once and writes it once; all else happens within tiles, which threads share.
+once and writes it once; all else happens within tiles, which threads share. Pixels that are zero
+in all atoms, outside of a round mask for instance, are left out of the products.
 
 Arrays here are scaled by each image's ρ (w stands for ρ w): the threshold is then λ for all.
 """
 
 import threading
+from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 
@@ -28,6 +31,29 @@ _TILE = {"cpu": 4096, "cuda": 1 << 18}
 def tile_pixels(device):
     """Pixels that are worked on at a time on a device (None: the CPU)."""
     return _TILE[torch.device(device or "cpu").type]
+
+
+class _Space(NamedTuple):
+    """Views of a thread's buffers, for tiles of one size: making them takes Python's time.
+
+    Attributes
+    ----------
+    taps : Tensor (pixels used, pixels of the tile)
+    lines : Tensor (h, images, rows + h - 1, width + w - 1)
+        One for each row of the atoms.
+    skewed : Tensor of the same shape
+        The same, each line moved down to where it belongs.
+    columns : list of (part of lines, part of taps)
+        For each column that is used.
+    blocks : list of Tensor
+        Parts of taps, for each block of pixels that is used.
+    """
+
+    taps: torch.Tensor
+    lines: torch.Tensor
+    skewed: torch.Tensor
+    columns: list
+    blocks: list
 
 
 class AtomBank:
@@ -44,7 +70,9 @@ class AtomBank:
     def __init__(self, atoms, height, width):
         self.n_atoms, self.rows, self.columns = atoms.shape
         self.height, self.width = height, width
-        self.analysis = atoms.flatten(1).contiguous()
+        self.blocks = _blocks_used(atoms)
+        used = [atoms[:, top:end, left:right].flatten(1) for left, right, top, end in self.blocks]
+        self.analysis = torch.cat(used, 1).contiguous()
         self.synthesis = self.analysis.T.contiguous()
         self.pixels = tile_pixels(atoms.device)
         self.power = self._power(atoms).to(atoms.dtype)
@@ -66,14 +94,19 @@ class AtomBank:
         return torch.fft.rfft2(image).real
 
     def tiles(self, n):
-        """Ranges (first image, images, first row, rows): whole images, or rows of one."""
+        """Ranges (first image, images, first row, rows): whole images, or rows of one.
+
+        A larger image is cut into an even number of nearly equal pieces, so that two threads share
+        it fairly. How depends on its size alone: rounding errors are the same for any number of
+        threads and images.
+        """
         size = self.height * self.width
         if size <= self.pixels:
             group = self.pixels // size
             return [(i, min(group, n - i), 0, self.height) for i in range(0, n, group)]
-        step = max(1, self.pixels // self.width)
-        rows = [(y, min(step, self.height - y)) for y in range(0, self.height, step)]
-        return [(i, 1, *row) for i in range(n) for row in rows]
+        count = min(self.height, 2 * max(1, round(size / (2 * self.pixels))))
+        edges = [self.height * i // count for i in range(count + 1)]
+        return [(i, 1, a, b - a) for i in range(n) for a, b in pairwise(edges)]
 
     def span(self, tile):
         """Columns of a (K, n · height · width) array that belong to a tile."""
@@ -95,19 +128,12 @@ class AtomBank:
         -------
         Tensor (images, rows + h - 1, width + w - 1)
         """
-        _, images, _, rows = tile
-        taps = self.buffer("taps", len(self.synthesis), maps.shape[1])
-        torch.mm(self.synthesis, maps, out=taps)
-        taps = taps.view(self.rows, self.columns, images, rows, self.width)
-        wide = self.width + self.columns - 1
-        lines = self.buffer("rest", self.rows, images * rows * wide).zero_()
-        lines = lines.view(self.rows, images, rows, wide)
-        for j in range(self.columns):
-            lines[..., j : j + self.width] += taps[:, j]
-        total = lines.new_zeros(images, rows + self.rows - 1, wide)
-        for i in range(self.rows):
-            total[:, i : i + rows] += lines[i]
-        return total
+        space = self._space(tile)
+        torch.mm(self.synthesis, maps, out=space.taps)
+        space.lines.zero_()
+        for line, tap in space.columns:
+            line.add_(tap)
+        return space.skewed.sum(0)
 
     def gather(self, tiles, spreads):
         """Images (n, height, width) from the spreads of all tiles, margins folded round."""
@@ -129,16 +155,41 @@ class AtomBank:
 
     def correlate(self, images, tile, out, beta=0):
         """Set `out` (K, pixels of the tile) to Dᵀ images + beta · out, images unwrapped."""
-        image, count, row, rows = tile
-        patches = self.buffer("taps", len(self.synthesis), count * rows * self.width)
-        s = images.stride()
-        windows = images.as_strided(
-            (self.rows, self.columns, count, rows, self.width),
-            (s[1], s[2], *s),
-            images.storage_offset() + image * s[0] + row * s[1],
-        )
-        patches.view(windows.shape).copy_(windows)
-        return torch.addmm(out, self.analysis, patches, beta=beta, out=out)
+        image, _, row, _ = tile
+        space, s = self._space(tile), images.stride()
+        start = images.storage_offset() + image * s[0] + row * s[1]
+        for (left, _, top, _), block in zip(self.blocks, space.blocks, strict=True):
+            offset = start + top * s[1] + left * s[2]
+            block.copy_(images.as_strided(block.shape, (s[1], s[2], *s), offset))
+        return torch.addmm(out, self.analysis, space.taps, beta=beta, out=out)
+
+    def _space(self, tile):
+        """The thread's views of its buffers for tiles of this size."""
+        _, images, _, rows = tile
+        memory = self._memory.__dict__
+        if (images, rows) not in memory:
+            memory[images, rows] = self._views(images, rows)
+        return memory[images, rows]
+
+    def _views(self, images, rows):
+        taps = self.buffer("taps", len(self.synthesis), images * rows * self.width)
+        wide, high = self.width + self.columns - 1, rows + self.rows - 1
+        lines = self.buffer("lines", self.rows, images * high * wide)
+        lines = lines.view(self.rows, images, high, wide)
+        blocks, columns, first = [], [], 0
+        for left, right, top, end in self.blocks:
+            shape = end - top, right - left
+            block = taps[first : first + shape[0] * shape[1]]
+            block = block.view(*shape, images, rows, self.width)
+            for j in range(left, right):
+                line = lines[top:end, :, :rows, j : j + self.width]
+                columns.append((line, block[:, j - left]))
+            blocks.append(block)
+            first += shape[0] * shape[1]
+        # Line i of the atoms is moved down by i rows. What it is moved over is zero.
+        down, *rest = lines.stride()
+        skewed = lines.as_strided(lines.shape, (down - wide, *rest), lines.storage_offset())
+        return _Space(taps, lines, skewed, columns, blocks)
 
     def synthesise(self, maps):
         """Σ_k d_k * maps_k as images (n, height, width), from maps (n, K, height, width)."""
@@ -155,6 +206,24 @@ class AtomBank:
     def filter(self, images, gain):
         """Images with their spectra multiplied by a gain."""
         return torch.fft.irfft2(torch.fft.rfft2(images) * gain, s=(self.height, self.width))
+
+
+def _blocks_used(atoms):
+    """Blocks of pixels that hold all that is not zero in some atom (K, h, w).
+
+    Returns
+    -------
+    list of (left, right, top, end)
+        Columns from left to before right, in all of which rows from top to before end are used.
+    """
+    blocks = []
+    for j, column in enumerate((atoms != 0).any(0).T):
+        used = column.nonzero().flatten().tolist()
+        if used:
+            rows = used[0], used[-1] + 1
+            left = blocks.pop()[0] if blocks and blocks[-1][1:] == (j, *rows) else j
+            blocks.append((left, j + 1, *rows))
+    return blocks
 
 
 class Iteration:

@@ -13,6 +13,9 @@ class Workers:
     of the cores, each of a thousand short operations then waits for that core. These threads meet
     when all pieces are done.
 
+    The library that multiplies matrices may keep one number of threads for the whole program. So
+    torch is told to use one while the threads work, and then as many as before.
+
     Parameters
     ----------
     device : torch.device
@@ -39,4 +42,11 @@ class Workers:
 
     def map(self, function, *pieces):
         """List of a function's values for all pieces, in their order."""
-        return list((map if self._pool is None else self._pool.map)(function, *pieces))
+        if self._pool is None:
+            return list(map(function, *pieces))
+        n = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return list(self._pool.map(function, *pieces))
+        finally:
+            torch.set_num_threads(n)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from lib import codes, csc, datasets, loggabor, peers
+from lib._admm import AtomBank
 from lib._checks import check_array, check_choice, check_count, check_number, check_rng
 from lib.cca import PastFutureCCA
 from lib.dictlearn import learn_dictionary
@@ -240,24 +241,28 @@ def floors(problem, repeats=5):
     -------
     dict of str to float
         ``"transforms"``: a Fourier transform of all maps and one back, the least that the usual
-        design does. ``"products"`` and ``"copy"``: the two matrix products of our design, and
-        the state read once and written once, as fast as this machine multiplies and copies.
+        design does. ``"products"`` and ``"copy"``: the two matrix products of our design, tile
+        by tile, and the state read once and written once, as fast as this machine multiplies and
+        copies.
     """
     repeats = check_count("repeats", repeats)
     (height, width), k = problem.image.shape, len(problem.atoms)
     maps = torch.zeros(k, height, width)
-    atoms = torch.from_numpy(problem.atoms).flatten(1)
-    flat, taps = maps.view(k, -1), torch.zeros(atoms.shape[1], height * width)
-    other = torch.zeros_like(flat)
+    other = torch.zeros_like(maps)
+    bank = AtomBank(torch.from_numpy(problem.atoms), height, width)
+    tiles = bank.tiles(1)
 
-    def products():
-        torch.mm(atoms, taps, out=other)
-        torch.mm(atoms.T, flat, out=taps)
+    def products(tile):
+        zeros = flat[:, bank.span(tile)]
+        for matrix in (bank.analysis, bank.synthesis):
+            n_out, n_in = matrix.shape
+            torch.mm(matrix, zeros[:n_in], out=bank.buffer("out", n_out, zeros.shape[1]))
 
+    flat = torch.zeros(max(bank.analysis.shape), height * width)
     functions = {
         "transforms": lambda: torch.fft.irfft2(torch.fft.rfft2(maps), s=(height, width)),
-        "products": products,
-        "copy": lambda: other.copy_(flat),
+        "products": lambda: bank.workers.map(products, tiles),
+        "copy": lambda: other.copy_(maps),
     }
     return {name: best_time(function, repeats) for name, function in functions.items()}
 

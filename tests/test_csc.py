@@ -9,6 +9,8 @@ from sklearn.linear_model import Lasso
 from sporco.admm.cbpdn import ConvBPDN
 
 from lib import _admm, _sporco, csc
+from lib._workers import Workers
+from lib.loggabor import heterogeneous_dictionary
 
 F64 = torch.float64
 LAMBDA = 0.1
@@ -269,12 +271,43 @@ def test_threads_end_with_the_work(problem, threads):
     assert threading.active_count() <= before + 6
 
 
+def test_threads_multiply_on_one_core_each(threads):
+    """Libraries of matrix products may know only one number, that of the whole program."""
+    threads(3)
+    workers = Workers(torch.device("cpu"))
+    seen = []
+    other = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    assert workers.map(lambda _: torch.get_num_threads(), range(4)) == [1] * 4
+    workers.map(lambda _: other.start() or other.join(), range(1))
+    assert seen == [1]
+    assert torch.get_num_threads() == 3
+    with pytest.raises(ZeroDivisionError):
+        workers.map(lambda n: 1 // n, [1, 0])
+    assert torch.get_num_threads() == 3
+
+
+# Pixels that are zero in all atoms: none, a round mask, a hole, and whole lines at the edges.
+MASKS = {
+    "none": np.ones((5, 4)),
+    "round": np.array([[0, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 0], [0, 1, 0, 0]]),
+    "hole": np.array([[1, 0, 1, 1], [0, 0, 0, 1], [1, 0, 1, 1], [0, 0, 1, 0], [1, 0, 0, 0]]),
+    "edges": np.pad(np.ones((2, 1)), ((1, 2), (2, 1))),
+}
+
+
+def test_pixels_outside_of_a_mask_cost_nothing():
+    atoms = torch.from_numpy(heterogeneous_dictionary().atoms)
+    assert (atoms != 0).any(0).sum() == 88
+    assert _admm.AtomBank(atoms, 16, 16).analysis.shape == (144, 88)
+
+
+@pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("pixels", [1, 23, 10_000])
-def test_correlating_is_the_adjoint_of_synthesis(monkeypatch, shape, pixels):
+def test_correlating_is_the_adjoint_of_synthesis(monkeypatch, shape, pixels, mask):
     monkeypatch.setitem(_admm._TILE, "cpu", pixels)
     rng = np.random.default_rng(5)
-    atoms = rng.standard_normal((3, 5, 4))
+    atoms = rng.standard_normal((3, 5, 4)) * MASKS[mask]
     maps, images = rng.standard_normal((2, 3, *shape)), rng.standard_normal((2, *shape))
     bank = _admm.AtomBank(torch.tensor(atoms), *shape)
     synthesis = bank.synthesise(torch.tensor(maps))
