@@ -72,7 +72,8 @@ class AtomBank:
         self.height, self.width = height, width
         self.blocks = _blocks_used(atoms)
         used = [atoms[:, top:end, left:right].flatten(1) for left, right, top, end in self.blocks]
-        self.analysis = torch.cat(used, 1).contiguous()
+        # Atoms that are all zero have no pixels at all.
+        self.analysis = torch.cat([atoms.new_empty(self.n_atoms, 0), *used], 1).contiguous()
         self.synthesis = self.analysis.T.contiguous()
         self.pixels = tile_pixels(atoms.device)
         self.power = self._power(atoms).to(atoms.dtype)
