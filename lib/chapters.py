@@ -1,6 +1,7 @@
 """Chapters as programs: their parameters, presets, execution and what they depend on."""
 
 import ast
+import contextlib
 import math
 import os
 import shutil
@@ -140,10 +141,11 @@ def parse_parameters(chapter, texts):
     readers = {bool: {"true": True, "false": False}.__getitem__, int: int, float: float, str: str}
     values = {}
     for name, text in texts.items():
-        try:
-            values[name] = readers[type(known.get(name, ""))](text)
-        except (KeyError, TypeError, ValueError):
-            values[name] = text
+        values[name] = text
+        # What is no text is its own value: old versions of NumPy make numbers of small arrays.
+        if isinstance(text, str):
+            with contextlib.suppress(KeyError, ValueError):
+                values[name] = readers[type(known.get(name, ""))](text)
     return check_parameters(chapter, values)
 
 

@@ -1,6 +1,7 @@
 """Figures of the parameter scan."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 
 from lib.plotting import WIDTH
 
@@ -26,8 +27,7 @@ def by_parameter(points, chosen):
     figure, axes = plt.subplots(2, len(names), figsize=(WIDTH, 4.2), sharey="row", sharex="col")
     for column, name in zip(axes.T, names, strict=True):
         own = [p for p in points if p.varied == name]
-        # As many ticks as there is room for.
-        values = [p.value for p in own][:: -(-len(own) // 6)]
+        values = _apart([p.value for p in own], name in _LOG)
         for ax, field in zip(column, ("psnr", "sparseness"), strict=True):
             ax.plot([p.value for p in own], [getattr(p, field) for p in own], "o-", markersize=4)
             here = next(p for p in own if p.setting == chosen)
@@ -40,7 +40,18 @@ def by_parameter(points, chosen):
         column[1].tick_params(axis="x", labelsize=8)
     axes[0, 0].set_ylabel("PSNR (dB)")
     axes[1, 0].set_ylabel("fraction of zeros")
+    figure.align_xlabels(axes[1])
     return figure
+
+
+def _apart(values, log):
+    """Rising values without those that are too near to the one before for labels of both."""
+    at = np.log(values) if log else np.asarray(values, dtype=float)
+    kept = [0]
+    for i in range(1, len(at)):
+        if at[i] - at[kept[-1]] > 0.12 * np.ptp(at):
+            kept.append(i)
+    return [values[i] for i in kept]
 
 
 def front(points, best, chosen):
