@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import torch
 
-from lib._workers import Workers
+from lib._workers import Workers, one_thread
 
 # Pixels of a tile: on a CPU, a thread's four buffers stay in its cache; on a GPU, they are large
 # enough to fill it.
@@ -276,6 +276,8 @@ class Iteration:
         maps = [self.w[:, bank.span(tile)] for tile in tiles]
         return bank.gather(tiles, bank.workers.map(bank.spread, tiles, maps))
 
+    # What is done outside of tiles is too short to share, and would wait where cores are busy.
+    @one_thread()
     def step(self):
         """One iteration; relative primal and dual residuals (n,) in float64, as SPORCO's.
 

@@ -2,8 +2,24 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import torch
+
+
+@contextmanager
+def one_thread():
+    """Let torch's operations use one thread, in a block or a function; then as many as before.
+
+    What workers compute, too: the library that multiplies matrices may keep one number of threads
+    for the whole program.
+    """
+    n = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n)
 
 
 class Workers:
@@ -12,9 +28,6 @@ class Workers:
     Threads inside an operation wait for each other at its end. Where another program holds one
     of the cores, each of a thousand short operations then waits for that core. These threads meet
     when all pieces are done.
-
-    The library that multiplies matrices may keep one number of threads for the whole program. So
-    torch is told to use one while the threads work, and then as many as before.
 
     Parameters
     ----------
@@ -44,9 +57,5 @@ class Workers:
         """List of a function's values for all pieces, in their order."""
         if self._pool is None:
             return list(map(function, *pieces))
-        n = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+        with one_thread():
             return list(self._pool.map(function, *pieces))
-        finally:
-            torch.set_num_threads(n)
