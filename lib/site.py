@@ -16,12 +16,14 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from lib import chapters, pages
-from lib.ledger import RESULTS
+from lib.ledger import RESULTS, Verdict
 
 # What tex-chtml.js asks for: fonts, TeX extensions, and what its menu offers a screen reader.
 _MATHJAX = ("tex-chtml.js", "output/chtml/fonts/", "input/tex/extensions/", "a11y/", "ui/")
 _SPEECH = ("sre/mathmaps/base.json", "sre/mathmaps/en.json")
 _MAPS = ("*.js.map", "*.css.map")
+# The type of a named tuple's fields.
+_FIELD = type(Verdict.claim)
 
 
 class _finding(nodes.General, nodes.Element):
@@ -76,6 +78,7 @@ def setup(app):
     app.connect("config-inited", _follow_the_readers_colours)
     app.connect("env-get-outdated", _read_again)
     app.connect("source-read", _append_rerun)
+    app.connect("autodoc-skip-member", _skip_fields)
     app.connect("doctree-read", _describe_animations)
     app.connect("doctree-resolved", _show_findings)
     app.connect("html-page-context", _drop_live_code)
@@ -91,6 +94,11 @@ def _follow_the_readers_colours(_app, config):
 def _read_again(_app, env, _added, _changed, _removed):
     """Pages that show results of others are read at every build."""
     return [name for name in env.found_docs if name.endswith("index")]
+
+
+def _skip_fields(_app, _what, _name, member, _skip, _options):
+    """Leave out fields of named tuples: their class describes them."""
+    return True if isinstance(member, _FIELD) else None
 
 
 def _append_rerun(_app, docname, source):
