@@ -32,7 +32,7 @@ def mutants(modules):
     ax.grid(visible=False, axis="y")
     ax.set_xlim(0, 1.3 * max(counts["mutants"] for counts in modules.values()))
     ax.set_xlabel("mutants")
-    ax.legend(loc="lower right")
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
     return fig
 
 
