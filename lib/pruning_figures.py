@@ -85,7 +85,7 @@ def reconstructions(image, rows, cutoffs, side=48):
     top, left = (max(0, (size - side) // 2) for size in image.shape)
     middle = np.s_[top : top + side, left : left + side]
     figure, axes = plt.subplots(
-        len(rows), len(cutoffs) + 1, figsize=(WIDTH, 1.55 * len(rows)), squeeze=False, dpi=100
+        len(rows), len(cutoffs) + 1, figsize=(WIDTH, 1.55 * len(rows)), squeeze=False
     )
     limit = np.quantile(np.abs(image), 0.99)
     for ax_row, (name, pictures) in zip(axes, rows.items(), strict=True):
