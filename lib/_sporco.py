@@ -5,6 +5,7 @@ import torch
 from sporco.admm.cbpdn import ConvBPDN
 
 from lib import _admm
+from lib._atom_bank import AtomBank
 
 
 def code_one(images, atoms, settings, rho, start):
@@ -25,7 +26,7 @@ def code_one(images, atoms, settings, rho, start):
             options["L1Weight"] = settings.weights.reshape(1, 1, 1, 1, -1)
         if start is not None:
             # SPORCO's own dual variable for a start, in 0.2.2, asks for λ before it is set.
-            bank, own = _admm.AtomBank(atoms, *image.shape), torch.tensor(rho[i : i + 1])
+            bank, own = AtomBank(atoms, *image.shape), torch.tensor(rho[i : i + 1])
             threshold, some = settings.threshold(images), slice(i, i + 1)
             state = _admm.Iteration(bank, images[some], threshold, own, 1.0, start[some])
             options["Y0"] = _as_theirs(start[i])

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from lib import codes, csc, datasets, loggabor, peers
-from lib._admm import AtomBank
+from lib._atom_bank import AtomBank
 from lib._checks import check_array, check_choice, check_count, check_number, check_rng
 from lib.cca import PastFutureCCA
 from lib.dictlearn import learn_dictionary

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from lib import _admm, csc, datasets
+from lib._atom_bank import AtomBank, tile_pixels
 from lib._checks import SMALLEST, check_array, check_count, check_number
 from lib.ledger import check_folder, write_bytes
 from lib.provenance import ROOT
@@ -184,7 +185,7 @@ def iter_codes(images, atoms, lmbda, *, store=STORE, device=None, progress=False
         paths = [Path(store) / f"{_digest(base, image)}.npz" for image in images]
     shape = (len(atoms), *images.shape[1:])
     # As many at a time as a tile of the coder takes, one at least.
-    batch = max(1, _admm.tile_pixels(device) // images[0].size)
+    batch = max(1, tile_pixels(device) // images[0].size)
     from tqdm.auto import tqdm
 
     with tqdm(total=len(images), unit="image", disable=not progress) as bar:
@@ -258,7 +259,7 @@ def convergence(images, atoms, lmbda, at, *, rho=None, auto_rho=True, device="cp
     lmbda = check_number("lmbda", lmbda, 0.0, maximum=csc.largest(torch.float32))
     rho = 50 * lmbda + 1 if rho is None else check_number("rho", rho, 1e-9)
     images, atoms, device = csc.check_problem(images, atoms, device, torch.float32)
-    bank = _admm.AtomBank(atoms, *images.shape[1:])
+    bank = AtomBank(atoms, *images.shape[1:])
     start = torch.full((len(images),), rho, dtype=torch.float64)
     state = _admm.Iteration(bank, images, lmbda, start.to(device), relax=1.8)
     rows = []

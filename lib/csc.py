@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from lib import _admm
+from lib._atom_bank import AtomBank
 from lib._checks import as_array, check_array, check_count, check_number
 
 # Raised when the same arguments give other coefficients, beyond rounding: stored codes are then
@@ -188,7 +189,7 @@ def reconstruct(coefficients, atoms):
             f"got {len(atoms)}"
         )
     _check_fit(atoms, coefficients.shape[2:])
-    bank = _admm.AtomBank(atoms, *coefficients.shape[2:])
+    bank = AtomBank(atoms, *coefficients.shape[2:])
     return torch.cat([bank.synthesise(x[None].to_dense()) for x in coefficients])
 
 
@@ -300,7 +301,7 @@ class _Result(NamedTuple):
 
 def _batches(images, atoms, settings, rho, start, batch):
     """Results as images are done, a batch at a time."""
-    bank = _admm.AtomBank(atoms, *images.shape[1:])
+    bank = AtomBank(atoms, *images.shape[1:])
     for first in range(0, len(images), batch):
         some = slice(first, first + batch)
         started = None if start is None else start[some]

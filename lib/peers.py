@@ -13,6 +13,7 @@ import torch
 from scipy.linalg import hankel
 
 from lib import _admm, csc
+from lib._atom_bank import AtomBank
 from lib._checks import check_array, check_count, check_counts, check_number, check_rng
 from lib.cca import PastFutureCCA
 
@@ -91,7 +92,7 @@ def torch_coder(image, atoms, lmbda, rho=None):
 def our_coder(image, atoms, lmbda, rho=None):
     """`csc.sparse_code`, one iteration at a time."""
     image, atoms, lmbda, rho = _problem(image, atoms, lmbda, rho)
-    bank = _admm.AtomBank(atoms, *image.shape)
+    bank = AtomBank(atoms, *image.shape)
     start = torch.tensor([50 * lmbda + 1 if rho is None else rho], dtype=torch.float64)
     state = _admm.Iteration(bank, image[None], lmbda, start, RELAX)
     for iteration in count(1):

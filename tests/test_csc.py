@@ -8,7 +8,8 @@ import torch
 from sklearn.linear_model import Lasso
 from sporco.admm.cbpdn import ConvBPDN
 
-from lib import _admm, _sporco, csc
+from lib import _admm, _atom_bank, _sporco, csc
+from lib._atom_bank import AtomBank
 from lib._workers import Workers
 from lib.loggabor import heterogeneous_dictionary
 
@@ -229,7 +230,7 @@ def test_tiles_do_not_matter(problem, monkeypatch, pixels):
     settings = {"max_iter": 60, "tol": 1e-2, "dtype": F64}
     whole = csc.sparse_code(*problem, LAMBDA, **settings)
     assert len(set(whole.n_iter)) > 1
-    monkeypatch.setitem(_admm._TILE, "cpu", pixels)
+    monkeypatch.setitem(_atom_bank._TILE, "cpu", pixels)
     tiled = csc.sparse_code(*problem, LAMBDA, **settings)
     np.testing.assert_allclose(tiled.coefficients, whole.coefficients, atol=1e-11)
     np.testing.assert_array_equal(tiled.n_iter, whole.n_iter)
@@ -247,7 +248,7 @@ def threads():
 
 
 def test_threads_change_no_bit_and_leave_no_trace(problem, monkeypatch, threads):
-    monkeypatch.setitem(_admm._TILE, "cpu", 40)
+    monkeypatch.setitem(_atom_bank._TILE, "cpu", 40)
     codes = []
     for n in (1, 3):
         threads(n)
@@ -299,18 +300,18 @@ MASKS = {
 def test_pixels_outside_of_a_mask_cost_nothing():
     atoms = torch.from_numpy(heterogeneous_dictionary().atoms)
     assert (atoms != 0).any(0).sum() == 88
-    assert _admm.AtomBank(atoms, 16, 16).analysis.shape == (144, 88)
+    assert AtomBank(atoms, 16, 16).analysis.shape == (144, 88)
 
 
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("pixels", [1, 23, 10_000])
 def test_correlating_is_the_adjoint_of_synthesis(monkeypatch, shape, pixels, mask):
-    monkeypatch.setitem(_admm._TILE, "cpu", pixels)
+    monkeypatch.setitem(_atom_bank._TILE, "cpu", pixels)
     rng = np.random.default_rng(5)
     atoms = rng.standard_normal((3, 5, 4)) * MASKS[mask]
     maps, images = rng.standard_normal((2, 3, *shape)), rng.standard_normal((2, *shape))
-    bank = _admm.AtomBank(torch.tensor(atoms), *shape)
+    bank = AtomBank(torch.tensor(atoms), *shape)
     synthesis = bank.synthesise(torch.tensor(maps))
     np.testing.assert_allclose(synthesis, convolve(atoms, maps), atol=1e-12)
     correlations = torch.full((3, images.size), np.nan, dtype=F64)
@@ -330,7 +331,7 @@ def test_correlating_is_the_adjoint_of_synthesis(monkeypatch, shape, pixels, mas
 def test_power_is_that_of_the_atoms_spectra(shape):
     atoms = np.random.default_rng(6).standard_normal((3, 5, 4))
     expected = (np.abs(np.fft.rfft2(atoms, s=shape)) ** 2).sum(0)
-    bank = _admm.AtomBank(torch.tensor(atoms), *shape)
+    bank = AtomBank(torch.tensor(atoms), *shape)
     np.testing.assert_allclose(bank.power, expected, atol=1e-10)
 
 

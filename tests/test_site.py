@@ -121,7 +121,7 @@ def visit(browser):
         context.close()
 
 
-def none(problems):
+def assert_none(problems):
     assert not problems, "\n".join(map(str, problems))
 
 
@@ -207,15 +207,15 @@ FAINT = """(limit) => {
 )
 def test_page(page, lane, width, scheme, site, origin, visit):
     view = visit(place(site, origin, page, lane), width, scheme)
-    none(view.evaluate(BROKEN_IMAGES))
-    none(view.evaluate(UNSET_MATH))
-    none(view.evaluate(UNLOADED_FONTS))
+    assert_none(view.evaluate(BROKEN_IMAGES))
+    assert_none(view.evaluate(UNSET_MATH))
+    assert_none(view.evaluate(UNLOADED_FONTS))
     for colours in (scheme, "light" if scheme == "dark" else "dark"):
         view.emulate_media(color_scheme=colours)
         view.wait_for_function(f"document.documentElement.dataset.theme === '{colours}'")
-        none(view.evaluate(FAINT, 4.5 if colours == scheme else 3))
-    none(view.evaluate(WIDE))
-    none(view.problems)
+        assert_none(view.evaluate(FAINT, 4.5 if colours == scheme else 3))
+    assert_none(view.evaluate(WIDE))
+    assert_none(view.problems)
 
 
 @pytest.mark.parametrize("lane", ["server", "disk"])
@@ -235,7 +235,7 @@ def test_animations_move(lane, soups, site, origin, visit):
                 arg=[image.element_handle(), before],
                 timeout=3000,
             )
-        none(view.problems)
+        assert_none(view.problems)
 
 
 def body_word(soup):
@@ -252,7 +252,7 @@ def test_search_finds_every_chapter(lane, soups, site, origin, visit):
         view.wait_for_selector("#search-results .search-summary, #search-results p")
         found = view.locator(f'#search-results a[href*="{page}"]')
         found.first.wait_for(timeout=5000)
-        none(view.problems)
+        assert_none(view.problems)
 
 
 def test_folded_code_opens(soups, site, origin, visit):
@@ -285,7 +285,7 @@ def test_every_internal_link_and_anchor_resolves(soups, site):
             known = {"", *anchors.get(target, {parts.fragment})}
             if not (site / target).is_file() or parts.fragment not in known:
                 broken.append((name, address))
-    none(broken)
+    assert_none(broken)
 
 
 @pytest.mark.parametrize("page", CHAPTERS)
