@@ -287,6 +287,19 @@ def test_threads_multiply_on_one_core_each(threads):
     assert torch.get_num_threads() == 3
 
 
+def test_an_iteration_shares_no_operation(problem, threads, monkeypatch):
+    """On busy cores, threads inside a short operation wait for one another."""
+    threads(3)
+    seen = []
+    filtered = AtomBank.filter
+    monkeypatch.setattr(
+        AtomBank, "filter", lambda *a: seen.append(torch.get_num_threads()) or filtered(*a)
+    )
+    csc.sparse_code(*problem, LAMBDA, max_iter=2)
+    assert seen == [1] * 4
+    assert torch.get_num_threads() == 3
+
+
 # Pixels that are zero in all atoms: none, a round mask, a hole, and whole lines at the edges.
 MASKS = {
     "none": np.ones((5, 4)),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib import codes, loggabor, scan
+from lib import codes, loggabor, scan, scan_figures
 from lib.scan import Point, Setting
 
 
@@ -55,3 +55,16 @@ def test_front_and_distance():
     assert [p.psnr for p in scan.pareto_front([*points, points[1]])] == [30, 25, 10]
     assert scan.distance_to_front(points, chosen) == 5
     assert scan.distance_to_front(points, others[0]) == 0
+
+
+def test_ticks_of_the_figure_keep_their_distance():
+    chosen = Setting(12, 1, 1, 1, 1)
+    values = {"atom_size": [5, 8, 12, 13, 21], "n_atoms": [96, 144, 288, 588]}
+    points = [
+        Point(chosen if value in (12, 144) else chosen._replace(lmbda=value), name, value, 1, 1)
+        for name, some in values.items()
+        for value in some
+    ]
+    figure = scan_figures.by_parameter(points, chosen)
+    ticks = [[label.get_text() for label in ax.get_xticklabels()] for ax in figure.axes[-2:]]
+    assert ticks == [["5", "8", "12", "21"], ["96", "144", "288", "588"]]
