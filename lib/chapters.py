@@ -270,8 +270,19 @@ def refresh(names=(), jobs=None):
     """Execute chapters in place: store their outputs and their default results in the book.
 
     Chapters that are rendered from stored outputs are left alone unless named.
+
+    Raises
+    ------
+    ValueError
+        A chapter uses the results of another one of them, as they were before.
     """
     wanted = list(names) or [chapter for chapter in chapters() if not _stored_only(chapter)]
+    for chapter in wanted:
+        for used in set(_options(chapter).get("uses", [])) & set(wanted):
+            raise ValueError(
+                f"chapters must not hold both {used} and {chapter}, which uses its results: "
+                f"refresh and commit {used} first"
+            )
     wanted.sort(key=lambda chapter: _option(chapter, "reads_results"))
     first = [chapter for chapter in wanted if not _option(chapter, "reads_results")]
     for group in (first, wanted[len(first) :]):

@@ -337,6 +337,26 @@ def test_refresh_stores_outputs_in_place(small_book):
     assert chapters.read("01_a").cells[0].outputs[0].text == "1\n"
 
 
+def test_refresh_refuses_what_would_use_results_of_before(small_book):
+    notebook = chapters.read("02_b")
+    notebook.metadata["book"]["uses"] = ["01_a"]
+    nbformat.write(notebook, small_book / "book" / "02_b.ipynb")
+    with pytest.raises(ValueError, match=r"both 01_a and 02_b"):
+        chapters.refresh(["02_b", "01_a"])
+    assert not chapters.read("01_a").cells[0].outputs
+    assert chapters.refresh(["02_b"]) == ["02_b"]
+
+
+def test_chapters_that_read_learned_dictionaries_say_so():
+    using = [name for name in chapters.chapters() if chapters._options(name).get("uses")]
+    reading = [
+        name
+        for name in chapters.chapters()
+        if any("learned_dictionaries()" in cell.source for cell in chapters.read(name).cells)
+    ]
+    assert using == reading
+
+
 def test_locale_and_working_directory_do_not_matter(tmp_path):
     code = "from lib import chapters; print(chapters.preset_values('01_ou', 'default')['memory'])"
     done = subprocess.run(
