@@ -57,6 +57,7 @@ checks: $(VENV)/sweep/.installed ## authors: measure anew what appendix H shows 
 	$(BIN)/coverage combine -q && $(BIN)/python tests/covered.py book/checks/coverage.json
 	KILLS=20 $(BIN)/python -m pytest tests/test_faults.py tests/test_sweep.py -k killed --record book/checks/faults.json
 	$(BIN)/python tests/scale.py book/checks/scale.json
+	$(BIN)/python tests/processor.py book/checks/processor.json
 
 mutants: $(VENV)/.installed ## hours: do the tests notice bugs? SAMPLE=150 for as many mutants of each module
 	$(BIN)/pip install -q -e '.[mutation]'

@@ -68,7 +68,9 @@ def dictionary(atom_size, n_atoms, protocol="code"):
     )
 
 
-def scan(images, chosen, ranges, protocol="code", *, device="cpu", progress=False):
+def scan(
+    images, chosen, ranges, protocol="code", *, device="cpu", precision="float32", progress=False
+):
     """Code images with one parameter at a time varied.
 
     Parameters
@@ -79,6 +81,8 @@ def scan(images, chosen, ranges, protocol="code", *, device="cpu", progress=Fals
         Values by field of `Setting`. The chosen value is added where it is missing.
     protocol : {"code", "text"}
     device : str
+    precision : {"float32", "float64"}
+        What to code in.
     progress : bool
 
     Returns
@@ -108,6 +112,7 @@ def scan(images, chosen, ranges, protocol="code", *, device="cpu", progress=Fals
                 relax=setting.relax,
                 tol=0.0,
                 device=device,
+                precision=precision,
             )
         m = measured[setting]
         numbers = float(np.mean(m.psnr)), float(np.mean(m.sparseness))

@@ -573,15 +573,21 @@ CALLS = {
     "codes.prepare": Call(
         codes.prepare, {"source": "bundled", "size": 8, "n": 1, "protocol": "code"}
     ),
-    "codes.iter_codes": Call(first_code, {"images": IMAGES, "atoms": ATOMS, "lmbda": 0.1, **CODER}),
+    "codes.iter_codes": Call(
+        first_code,
+        {"images": IMAGES, "atoms": ATOMS, "lmbda": 0.1, "precision": "float64", **CODER},
+    ),
     "codes.measure": Call(
         measured,
-        {"images": IMAGES, "atoms": ATOMS, "lmbda": 0.1, **CODER},
+        {"images": IMAGES, "atoms": ATOMS, "lmbda": 0.1, "precision": "float32", **CODER},
         "PSNR infinite where an image is met exactly",
     ),
     "codes.convergence": Call(
         codes.convergence,
-        {"images": IMAGES, "atoms": ATOMS, "lmbda": 0.1, "at": np.array([1, 2]), "rho": 5.0},
+        {
+            **{"images": IMAGES, "atoms": ATOMS, "lmbda": 0.1, "at": np.array([1, 2])},
+            **{"rho": 5.0, "precision": "float32"},
+        },
         steps="at",
     ),
     "pruning.pruned_measures": Call(

@@ -100,7 +100,29 @@ def test_only_what_is_missing_or_damaged_is_coded_again(problem, tmp_path, monke
         torch.testing.assert_close(a.coefficients.to_dense(), b.coefficients.to_dense())
 
 
-@pytest.mark.parametrize("change", ["image", "atoms", "lmbda", "settings", "version"])
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_precision_is_that_of_the_coder_and_of_the_store(problem, tmp_path, precision):
+    images, atoms = problem
+    settings = {"max_iter": 30, "tol": 0}
+    direct = csc.sparse_code(images, atoms, 0.1, dtype=getattr(torch, precision), **settings)
+    settings |= {"store": tmp_path, "precision": precision}
+    for _ in range(2):
+        for code, wanted in zip(
+            codes.iter_codes(images, atoms, 0.1, **settings), direct.coefficients, strict=True
+        ):
+            torch.testing.assert_close(code.coefficients.to_dense(), wanted)
+    measured = codes.measure(images, atoms, 0.1, **settings)
+    np.testing.assert_array_equal(measured.sparseness, csc.sparseness(direct.coefficients))
+    path = codes.convergence(images, atoms, 0.1, [30], precision=precision)
+    # The sums of the objective would tell the two apart from the sixth digit on.
+    np.testing.assert_allclose(
+        path.psnr[0], measured.psnr, rtol=1e-12 if "64" in precision else 1e-4
+    )
+    with pytest.raises(ValueError, match="precision must be one of float32, float64, got 'half'"):
+        codes.measure(images, atoms, 0.1, precision="half")
+
+
+@pytest.mark.parametrize("change", ["image", "atoms", "lmbda", "settings", "precision", "version"])
 def test_another_problem_has_another_file(problem, tmp_path, monkeypatch, change):
     images, atoms = problem
     lmbda, settings = 0.1, {"max_iter": 5}
@@ -113,6 +135,8 @@ def test_another_problem_has_another_file(problem, tmp_path, monkeypatch, change
         lmbda = 0.11
     elif change == "settings":
         settings = {"max_iter": 6}
+    elif change == "precision":
+        settings["precision"] = "float64"
     else:
         monkeypatch.setattr(csc, "VERSION", csc.VERSION + 1)
     list(codes.iter_codes(images[:1], atoms, lmbda, store=tmp_path, **settings))

@@ -10,6 +10,7 @@ import sys
 
 import joblib
 import numpy as np
+import processor
 import pytest
 import torch
 
@@ -320,3 +321,9 @@ def test_the_number_of_threads_hardly_matters(tmp_path, at_home):
     two = _numbers(tmp_path / "c", threads=2)
     for name, wanted in at_home.items():
         np.testing.assert_allclose(two[name], wanted, rtol=1e-8, atol=1e-9, err_msg=name)
+
+
+def test_the_processor_hardly_matters(tmp_path, at_home):
+    old = _numbers(tmp_path / "d", **processor.OLD)
+    for name, wanted in at_home.items():
+        np.testing.assert_allclose(old[name], wanted, rtol=1e-8, atol=1e-9, err_msg=name)
