@@ -424,7 +424,8 @@ def _run_all(names, results, jobs):
         folder = str((BOOK / chapter).parent)
         client = NotebookClient(
             notebook,
-            timeout=_CELL_TIMEOUT_S,
+            # A chapter of long runs is stored, and may take a night.
+            timeout=None if _stored_only(chapter) else _CELL_TIMEOUT_S,
             resources={"metadata": {"path": folder}},
             record_timing=False,
         )
