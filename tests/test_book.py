@@ -13,6 +13,7 @@ import sys
 import nbformat
 import numpy as np
 import pytest
+from nbclient.exceptions import CellTimeoutError
 from PIL import Image
 
 from lib import _commands, book, chapters, ledger, pages, provenance
@@ -345,6 +346,19 @@ def test_refresh_refuses_what_would_use_results_of_before(small_book):
         chapters.refresh(["02_b", "01_a"])
     assert not chapters.read("01_a").cells[0].outputs
     assert chapters.refresh(["02_b"]) == ["02_b"]
+
+
+def test_only_stored_chapters_may_take_long(small_book, monkeypatch):
+    monkeypatch.setattr(chapters, "_CELL_TIMEOUT_S", 1)
+    notebook = chapters.read("01_a")
+    notebook.cells[0].source = "import time\n\ntime.sleep(2)\nprint(2)"
+    nbformat.write(notebook, small_book / "book" / "01_a.ipynb")
+    with pytest.raises(CellTimeoutError):
+        chapters.refresh(["01_a"])
+    notebook.metadata["mystnb"] = {"execution_mode": "off"}
+    nbformat.write(notebook, small_book / "book" / "01_a.ipynb")
+    chapters.refresh(["01_a"])
+    assert chapters.read("01_a").cells[0].outputs[0].text == "2\n"
 
 
 def test_chapters_that_read_learned_dictionaries_say_so():

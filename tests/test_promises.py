@@ -275,6 +275,7 @@ np.savez(
     sys.argv[1] + "/numbers.npz",
     correlations=PastFutureCCA(12, 9).fit(x).correlations_,
     filters=network.layers_[1].filters_,
+    photographs=codes.prepare("bundled", 96),
     objective=code.objective,
     coefficients=code.coefficients.numpy(),
     leaves=leaves,
