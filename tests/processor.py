@@ -78,7 +78,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("chapters", nargs="*")
+    parser.add_argument("--chapters", nargs="+")
     options = parser.parse_args()
     measured = [
         chapter
