@@ -352,15 +352,16 @@ def equal_quality(path, other):
 
     Parameters
     ----------
-    path, other : list of Measures
+    path, other : list of Measures or of Convergence
         One for each λ, of the same images.
 
     Returns
     -------
-    psnr : ndarray (n,)
+    psnr : ndarray (n,) or (m, n)
         PSNR of `path` less that of `other` in dB at equal sparseness, averaged over the range of
-        sparseness that both reach; NaN where there is none.
-    density : ndarray (n,)
+        sparseness that both reach; NaN where there is none. A row for each number of iterations
+        if the codes were followed.
+    density : ndarray (n,) or (m, n)
         Log₂ of the ratio of coefficients used, `path` over `other`, at equal PSNR, averaged
         likewise.
     """
@@ -370,10 +371,13 @@ def equal_quality(path, other):
         (np.log2(1 - np.array([m.sparseness for m in p])), np.array([m.psnr for m in p]))
         for p in (path, other)
     )
-    n = ours[0].shape[1]
-    psnr = [_mean_gap(*(np.stack(p)[:, :, i] for p in (ours, theirs))) for i in range(n)]
-    density = [_mean_gap(*(np.stack(p)[::-1, :, i] for p in (ours, theirs))) for i in range(n)]
-    return np.array(psnr), np.array(density)
+    shape = ours[0].shape[1:]
+    psnr, density = np.empty(shape), np.empty(shape)
+    for i in np.ndindex(shape):
+        at = (slice(None), *i)
+        psnr[i] = _mean_gap(*(np.stack([x[at], y[at]]) for x, y in (ours, theirs)))
+        density[i] = _mean_gap(*(np.stack([y[at], x[at]]) for x, y in (ours, theirs)))
+    return psnr, density
 
 
 def _check_images(images):

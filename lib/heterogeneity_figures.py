@@ -60,37 +60,44 @@ def convergence(paths, stop):
     return figure
 
 
-def trade_off(paths, gaps):
-    """PSNR against the fraction of coefficients used, and image-wise gaps at equal quality.
+def trade_off(paths, gaps, stop):
+    """PSNR against the fraction of coefficients used, and gaps at equal quality by iterations.
 
     Parameters
     ----------
-    paths : dict of str to list of lib.codes.Measures
+    paths : dict of str to list of lib.codes.Convergence
         By dictionary, one for each λ.
-    gaps : dict of str to (ndarray (n,), ndarray (n,))
-        By comparison: PSNR in dB at equal sparseness, log₂ of coefficients at equal PSNR.
+    gaps : dict of str to (ndarray (m, n), ndarray (m, n))
+        By comparison: PSNR in dB at equal sparseness, log₂ of coefficients at equal PSNR, after
+        each number of iterations.
+    stop : int
+        Where the paper's protocol stops.
     """
-    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 3.3), width_ratios=[1.7, 1, 1])
+    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 3.3), width_ratios=[1.5, 1, 1])
     for i, (name, path) in enumerate(paths.items()):
-        used = [100 * (1 - m.sparseness.mean()) for m in path]
+        used = [100 * (1 - c.sparseness[-1].mean()) for c in path]
         style = {"color": f"C{i % 2}", "linestyle": "-" if i < 2 else "--", "marker": "o"}
-        axes[0].plot(used, [m.psnr.mean() for m in path], markersize=4, label=name, **style)
+        axes[0].plot(used, [c.psnr[-1].mean() for c in path], markersize=4, label=name, **style)
     axes[0].set(xlabel="coefficients used (%)", ylabel="mean PSNR (dB)", xscale="log")
     axes[0].xaxis.set_major_formatter("{x:g}")
     axes[0].xaxis.set_minor_formatter("{x:g}")
     axes[0].tick_params(axis="x", which="minor", labelsize=7)
     axes[0].legend(fontsize=8)
+    iterations = next(iter(paths.values()))[0].iterations
     titles = ("ΔPSNR (dB),\nequal sparseness", "log₂ ratio of coefficients,\nequal PSNR")
     for ax, which, title in zip(axes[1:], (0, 1), titles, strict=True):
-        for i, gap in enumerate(gaps.values()):
-            ax.scatter(np.full(len(gap[which]), i), gap[which], color=f"C{2 + i}", s=14, alpha=0.7)
-            known = gap[which][np.isfinite(gap[which])]
-            if len(known):
-                ax.plot([i - 0.25, i + 0.25], [known.mean()] * 2, color=f"C{2 + i}")
+        for i, (name, gap) in enumerate(gaps.items()):
+            # Images that cannot be compared yet leave holes.
+            shown = np.ma.masked_invalid(gap[which])
+            ax.plot(iterations, shown, color=f"C{2 + i}", alpha=0.35, linewidth=0.8)
+            style = {"color": f"C{2 + i}", "markersize": 4, "label": name}
+            ax.plot(iterations, shown.mean(axis=1), "o-", **style)
         ax.axhline(0, color="0.3", linewidth=0.8)
-        ax.set_xticks(range(len(gaps)), gaps, rotation=20)
-        ax.set_xlim(-0.6, len(gaps) - 0.4)
+        ax.axvline(stop, color="0.3", linestyle=":", linewidth=1)
+        ax.set(xscale="log", xlabel="iterations")
+        ax.xaxis.set_major_formatter("{x:g}")
         ax.set_title(title, fontsize=9)
+    axes[1].legend(fontsize=8)
     return figure
 
 

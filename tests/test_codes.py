@@ -192,6 +192,23 @@ def test_equal_quality_finds_a_planted_gap():
     np.testing.assert_allclose(back, (-psnr, -ratio), atol=1e-9)
 
 
+def test_equal_quality_follows_iterations():
+    density = np.array([[0.01, 0.02], [0.02, 0.04], [0.04, 0.08]])
+    early = [_measures(40 + 5 * np.log2(d), 1 - d) for d in density]
+    late = [_measures(43 + 5 * np.log2(d), 1 - d) for d in density]
+    followed = [
+        codes.Convergence([1, 2], None, np.stack([a.psnr, b.psnr]), np.stack([a.sparseness] * 2))
+        for a, b in zip(early, late, strict=True)
+    ]
+    still = [
+        codes.Convergence([1, 2], None, np.stack([a.psnr] * 2), np.stack([a.sparseness] * 2))
+        for a in early
+    ]
+    psnr, ratio = codes.equal_quality(followed, still)
+    np.testing.assert_allclose(psnr, [[0, 0], [3, 3]], atol=1e-9)
+    np.testing.assert_allclose(ratio, [[0, 0], [-0.6, -0.6]], atol=1e-9)
+
+
 def test_no_common_range_is_nan():
     path = [_measures([20.0], [0.99]), _measures([21.0], [0.98])]
     other = [_measures([30.0], [0.9]), _measures([31.0], [0.8])]
