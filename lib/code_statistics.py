@@ -340,7 +340,8 @@ def circular_median(theta):
     Parameters
     ----------
     theta : array_like (n,)
-        In radians; the median is one of them.
+        In radians. The median is one of them, or the mean orientation of those that tie, as they
+        do where n is even.
 
     Returns
     -------
@@ -350,8 +351,10 @@ def circular_median(theta):
     theta = check_array("theta", theta, (None,)) % np.pi
     if not len(theta):
         raise ValueError("theta must hold at least one orientation, got none")
-    distances = orientation_distance(theta[:, None], theta)
-    return float(theta[distances.mean(axis=1).argmin()])
+    distances = orientation_distance(theta[:, None], theta).mean(axis=1)
+    # Left to themselves, rounding errors would choose among ties.
+    tied = theta[distances <= distances.min() + 1e-9]
+    return float(np.angle(np.exp(2j * tied).sum()) / 2 % np.pi)
 
 
 def orientation_distance(a, b):

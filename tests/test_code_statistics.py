@@ -146,6 +146,14 @@ def test_circular_median_does_not_see_the_border():
     assert np.degrees(cs.orientation_distance(0, np.radians(91))) == pytest.approx(89.0)
 
 
+def test_circular_median_of_an_even_number_lies_between_the_middle_two():
+    theta = np.radians([170.0, 1.0, 4.0, 20.0])
+    for turn in np.linspace(0, np.pi, 50):
+        median = cs.circular_median((theta + turn) % np.pi)
+        gap = cs.orientation_distance(median, np.radians(2.5) + turn)
+        assert gap < 1e-9
+
+
 def test_median_interval_covers_the_truth():
     rng = np.random.default_rng(6)
     hits = 0
