@@ -97,7 +97,7 @@ def trade_off(paths, gaps, stop):
         ax.set(xscale="log", xlabel="iterations")
         ax.xaxis.set_major_formatter("{x:g}")
         ax.set_title(title, fontsize=9)
-    axes[1].legend(fontsize=8)
+    axes[2].legend(fontsize=8, loc="lower right")
     return figure
 
 
