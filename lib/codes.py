@@ -179,7 +179,7 @@ def prepare(source, size, n=None, protocol="code"):
     return contrast_normalise(datasets.photographs(source, size, n, fit))
 
 
-def check_precision(precision):
+def _check_precision(precision):
     """Return the dtype of a precision's name."""
     if not isinstance(precision, str) or precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
@@ -222,7 +222,7 @@ def iter_codes(
     """
     images = _check_images(images)
     atoms = check_array("atoms", atoms, (None, None, None))
-    settings["dtype"] = check_precision(precision)
+    settings["dtype"] = _check_precision(precision)
     paths = [None] * len(images)
     if store is not None:
         check_folder(store)
@@ -301,7 +301,7 @@ def convergence(
     -------
     Convergence
     """
-    dtype = check_precision(precision)
+    dtype = _check_precision(precision)
     at = check_array("at", at, (None,))
     if not len(at) or at.min() < 1 or (at % 1 != 0).any():
         raise ValueError(f"at must hold whole numbers >= 1, got {at}")
