@@ -14,6 +14,7 @@ from lib._sources import SOURCES
 
 # Left by a process that was killed; a running download is younger.
 _STALE_SECONDS = 24 * 3600
+_ATTEMPTS = 5
 # Seconds without a byte after which a server counts as out of reach.
 _TIMEOUT = 30
 
@@ -88,7 +89,7 @@ def _is_sound(source, path):
         return False
     try:
         check(source, path)
-    except DataDamaged:
+    except (DataDamaged, FileNotFoundError):  # the second: it is being replaced just now
         return False
     return True
 
@@ -209,11 +210,25 @@ def _install(source, folder, retrieve):
         if source.keep is not None:
             ready = unpack(ready, temporary / "unpacked", source.keep)
         check(source, ready)
-        if not _is_sound(source, final):  # it may be by now: another process was faster
-            if final.exists():
-                final.rename(temporary / "replaced")
-            ready.rename(final)
+        _put(source, ready, final)
     return final
+
+
+def _put(source, ready, final):
+    """Rename to the final name, unless another process was faster."""
+    for attempt in range(_ATTEMPTS):
+        existed = final.exists()
+        if _is_sound(source, final):
+            return
+        if existed:
+            with suppress(FileNotFoundError):  # another process has moved it away
+                final.rename(ready.with_name(f"replaced-{attempt}"))
+        try:
+            ready.rename(final)
+            return
+        except OSError:  # taken in between by what another process put there; look at that
+            if attempt + 1 == _ATTEMPTS:
+                raise
 
 
 def _sweep(folder, prefix):

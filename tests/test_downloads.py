@@ -273,6 +273,48 @@ def test_two_at_once_both_get_it(server, tmp_path):
     assert contents(tmp_path) == {"toy/1.txt": PAYLOAD}
 
 
+@pytest.mark.parametrize("there", ["nothing", "damaged", "moved away"])
+def test_another_process_is_faster_at_the_last_moment(server, tmp_path, monkeypatch, there):
+    """Between the look at the final name and the renaming, another download ends there."""
+    source = toy(server.file("a.tgz", tarred(("1.txt", PAYLOAD))), keep=r"(.+)")
+    line = f"{sha256(PAYLOAD)}  1.txt\n"
+    source = dataclasses.replace(source, suffixes=(".txt",), fingerprint=sha256(line.encode()))
+    final = tmp_path / "toy"
+    if there != "nothing":
+        final.mkdir()
+        (final / "1.txt").write_bytes(b"damaged")
+    is_sound = _downloads._is_sound
+    looks = []
+
+    def look(source, path):
+        looks.append(is_sound(source, path))
+        if len(looks) == 1:
+            if there != "nothing":
+                final.rename(tmp_path / "away")
+            if there != "moved away":
+                final.mkdir()
+                (final / "1.txt").write_bytes(PAYLOAD)
+        return looks[-1]
+
+    monkeypatch.setattr(_downloads, "_is_sound", look)
+    assert download(source, tmp_path, progress=False) == final
+    assert looks == ([False, True] if there == "nothing" else [False])
+    assert contents(final) == {"1.txt": PAYLOAD}
+
+
+def test_a_final_name_that_stays_taken_is_an_error(server, tmp_path, monkeypatch):
+    source = toy(server.file("a.tgz", tarred(("1.txt", PAYLOAD))), keep=r"(.+)")
+
+    def look(source, path):
+        (path / "other").mkdir(parents=True, exist_ok=True)
+        return False
+
+    monkeypatch.setattr(_downloads, "_is_sound", look)
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    with pytest.raises(OSError, match="toy"):
+        download(source, tmp_path, progress=False)
+
+
 @pytest.mark.parametrize("packed", [False, True], ids=["downloading", "unpacking"])
 def test_full_disk(server, tmp_path, packed):
     data = zipped({"1.txt": b"0" * 200_000}) if packed else PAYLOAD
