@@ -6,29 +6,29 @@ import numpy as np
 from lib.plotting import WIDTH
 
 
-def curves(learned, before):
-    """Held-out PSNR and sparseness, and the objective, as learning goes on.
+def curves(learned, results):
+    """Objective, held-out PSNR and held-out sparseness, as learning goes on.
 
     Parameters
     ----------
     learned : dict of str to (ndarray (m,), list of lib.codes.Measures)
-        By start: steps, and measures at them.
-    before : dict of str to ndarray (n_steps,)
-        By start: objective of the images of each step.
+        By start: steps, and measures of held-out images at them.
+    results : dict of str to lib.dictlearn.LearnedDictionary
+        By start.
     """
     figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 3.0))
     for i, (name, (steps, measures)) in enumerate(learned.items()):
-        objective = before[name]
-        width = max(1, len(objective) // 25)
-        smooth = np.convolve(objective, np.ones(width) / width, "valid")
-        axes[0].plot(np.arange(len(smooth)) + width, smooth, color=f"C{i}")
+        result = results[name]
+        axes[0].plot(result.steps, result.held_out.mean(axis=1), "o-", color=f"C{i}", markersize=4)
+        axes[0].plot(result.objective, color=f"C{i}", alpha=0.3, linewidth=0.8)
         for ax, field in ((axes[1], "psnr"), (axes[2], "sparseness")):
             values = np.array([getattr(m, field) for m in measures])
             low, high = np.quantile(values, [0.1, 0.9], axis=1)
             ax.plot(steps, values.mean(axis=1), "o-", color=f"C{i}", markersize=4, label=name)
             ax.fill_between(steps, low, high, color=f"C{i}", alpha=0.15, linewidth=0)
-    axes[0].set(yscale="log")
-    labels = ("objective, running mean", "held-out PSNR (dB)", "held-out fraction of zeros")
+    axes[0].set_yscale("log")
+    axes[0].set_title("dots: held out, thin: each step", fontsize=8)
+    labels = ("objective", "held-out PSNR (dB)", "held-out fraction of zeros")
     for ax, label in zip(axes, labels, strict=True):
         ax.set(xlabel="steps", ylabel=label)
     axes[1].legend(title="start", fontsize=8)
