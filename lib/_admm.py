@@ -14,6 +14,7 @@ once and writes it once; all else happens within tiles, which threads share.
 Arrays here are scaled by each image's ρ (w stands for ρ w): the threshold is then λ for all.
 """
 
+import numpy as np
 import torch
 
 from lib._workers import one_thread
@@ -164,6 +165,20 @@ class Iteration:
         self._sum_w, self._sum_y = self._sum_w[mask], self._sum_y[mask]
         if self._factor is not None:
             self._factor = self._factor[mask]
+
+
+def rho_factor(primal, dual, lmbda):
+    """Factor on ρ that balances the residuals (Wohlberg 2017), with SPORCO's constants.
+
+    The target of their ratio, ξ, depends on λ; ρ changes where the ratio is off by more than 1.2,
+    by the root of the ratio, at most by 1000.
+    """
+    target = 1 + 18.3 ** (np.log10(lmbda) + 1) if lmbda > 0 else 1.0
+    ratio = primal / (dual * target)
+    size = torch.sqrt(torch.maximum(ratio, 1 / ratio)).clamp(max=1000)
+    raised = primal > 1.2 * target * dual
+    lowered = dual > 1.2 / target * primal
+    return torch.where(raised, size, torch.where(lowered, 1 / size, torch.ones_like(size)))
 
 
 def _ratio(a, b):

@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from lib import chapters, pages, printing
+from lib import chapters, execution, pages, printing
 from lib.ledger import RESULTS, compare
 
 
@@ -37,7 +37,7 @@ def describe(chapter):
 
 def _write_for_colab(chapter, options):
     target = options.out / f"{chapter}.ipynb"
-    chapters.write_notebook(chapters.for_colab(chapter, options.address), target)
+    execution.write_notebook(chapters.for_colab(chapter, options.address), target)
     return target
 
 
@@ -76,7 +76,7 @@ def main(arguments=None):
                 for name, text in options.overrides
             }
             overrides = chapters.parse_parameters(options.chapter, overrides)
-            done = [chapters.rerun(options.chapter, options.preset, overrides, options.out)]
+            done = [execution.rerun(options.chapter, options.preset, overrides, options.out)]
         elif options.command == "list":
             names = [options.chapter] if options.chapter else chapters.chapters()
             done = [describe(chapter) for chapter in names]
@@ -89,9 +89,9 @@ def main(arguments=None):
             print(text)
             return 1 if differing else 0
         elif options.command == "execute":
-            done = chapters.execute(options.jobs)
+            done = execution.execute(options.jobs)
         else:
-            done = chapters.refresh(options.chapters, options.jobs)
+            done = execution.refresh(options.chapters, options.jobs)
         print("\n".join(str(item) for item in done) or "nothing to do", flush=True)
     except BrokenPipeError:
         # Whoever read the output, such as `head`, has had enough.

@@ -8,6 +8,7 @@ from torch.nn.functional import interpolate
 
 from lib import codes, csc
 from lib._checks import check_choice, check_count, check_number
+from lib._tensors import check_coefficients, check_tensor, largest
 from lib.code_store import HALF, CodeStore
 
 SIZES = {"text": 128, "code": 64}
@@ -121,7 +122,7 @@ def inputs(batch, protocol, cutoff=0.0, size=32):
     Tensor (n, K, height, width) or (n, K, size, size)
     """
     check_reading(protocol, cutoff, size)
-    read = read_codes(csc.check_coefficients(batch, "batch").to_dense(), protocol, cutoff, size)
+    read = read_codes(check_coefficients(batch, "batch").to_dense(), protocol, cutoff, size)
     if not bool(torch.isfinite(read).all()):
         raise ValueError("batch must be read as values that half precision holds, up to 65504")
     return read
@@ -130,7 +131,7 @@ def inputs(batch, protocol, cutoff=0.0, size=32):
 def check_reading(protocol, cutoff, size):
     """Refuse settings of `inputs` that are not as described there."""
     check_choice("protocol", protocol, SIZES)
-    check_number("cutoff", cutoff, 0, maximum=csc.largest(torch.float32))
+    check_number("cutoff", cutoff, 0, maximum=largest(torch.float32))
     check_count("size", size)
 
 
@@ -222,7 +223,7 @@ def pruned_share(codes, protocol, cutoff, size=32, n=100):
 
 def _single(name, value):
     """Images or atoms as a tensor in single precision, on the CPU."""
-    return csc.check_tensor(name, value, 3, "cpu", torch.float32)
+    return check_tensor(name, value, 3, "cpu", torch.float32)
 
 
 def _check_settings(settings):

@@ -6,12 +6,11 @@ from sporco.admm.cbpdn import ConvBPDN
 
 from lib import _admm
 from lib._atom_bank import AtomBank
+from lib._batches import Result
 
 
 def code_one(images, atoms, settings, rho, start):
     """Results of `sparse_code`, image after image."""
-    from lib.csc import _Result
-
     dictionary = np.ascontiguousarray(atoms.cpu().numpy().transpose(1, 2, 0))
     for i, image in enumerate(images.cpu().numpy()):
         options = {
@@ -35,7 +34,7 @@ def code_one(images, atoms, settings, rho, start):
         maps = solver.solve().squeeze((2, 3)).transpose(2, 0, 1)
         last = solver.getitstat()
         primal, dual = last.PrimalRsdl[-1], last.DualRsdl[-1]
-        yield _Result(
+        yield Result(
             i,
             torch.from_numpy(np.ascontiguousarray(maps)).to(images),
             torch.from_numpy(solver.reconstruct().squeeze()).to(images),

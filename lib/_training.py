@@ -8,9 +8,9 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.optim import lr_scheduler
 
+from lib._files import write_bytes
 from lib._networks import resnet18
 from lib.dictlearn import CheckpointError
-from lib.ledger import write_bytes
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _DIGEST = hashlib.sha256().digest_size

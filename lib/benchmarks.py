@@ -20,6 +20,7 @@ import torch
 from lib import codes, csc, datasets, loggabor, peers
 from lib._atom_bank import AtomBank
 from lib._checks import check_array, check_choice, check_count, check_number, check_rng
+from lib._tensors import check_tensor, largest
 from lib.cca import PastFutureCCA
 from lib.dictlearn import learn_dictionary
 from lib.lags import LagCovariance, lag_vectors
@@ -92,7 +93,7 @@ def coding_problem(size=256, lmbda=0.01):
     size = check_count("size", size, 12)
     if size > 256:
         raise ValueError(f"size must be at most 256, got {size}")
-    lmbda = check_number("lmbda", lmbda, 0, maximum=csc.largest(torch.float32))
+    lmbda = check_number("lmbda", lmbda, 0, maximum=largest(torch.float32))
     photograph = datasets.photographs("bundled", size=256, n=1)
     first = (256 - size) // 2
     image = codes.contrast_normalise(photograph)[0, first : first + size, first : first + size]
@@ -184,10 +185,10 @@ def learning_seconds(problem, max_iter, n_steps=2):
 
 def objective(problem, maps):
     """Objective of coefficients (K, height, width), in float64, from Fourier transforms."""
-    image = csc.check_tensor("image", problem.image, 2, "cpu", torch.float64)
-    atoms = csc.check_tensor("atoms", problem.atoms, 3, "cpu", torch.float64)
-    maps = csc.check_tensor("maps", maps, 3, "cpu", torch.float64)
-    lmbda = check_number("lmbda", problem.lmbda, 0, maximum=csc.largest(torch.float64))
+    image = check_tensor("image", problem.image, 2, "cpu", torch.float64)
+    atoms = check_tensor("atoms", problem.atoms, 3, "cpu", torch.float64)
+    maps = check_tensor("maps", maps, 3, "cpu", torch.float64)
+    lmbda = check_number("lmbda", problem.lmbda, 0, maximum=largest(torch.float64))
     if maps.shape != (len(atoms), *image.shape):
         raise ValueError(
             f"maps must have shape {(len(atoms), *image.shape)}, got {tuple(maps.shape)}"

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from lib import chapters
-from lib.ledger import Run, check_folder
+from lib._files import check_folder
+from lib.ledger import Run
 from lib.provenance import badge, collect
 
 

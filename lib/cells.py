@@ -17,11 +17,11 @@ import numpy as np
 from lib import classify
 from lib._checks import check_array, check_choice, check_count, check_counts, check_number
 from lib._encoding import digest
+from lib._files import write_bytes
 from lib._labelled import LabelledImages
+from lib._tensors import check_device
 from lib._training import PRECISIONS
-from lib.csc import check_device
 from lib.dictlearn import CheckpointError
-from lib.ledger import write_bytes
 
 GREY = "grey"
 

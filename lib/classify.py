@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from lib import csc
 from lib._checks import as_array, check_choice, check_count, check_number
 from lib._encoding import (
     Inputs,
@@ -23,10 +22,11 @@ from lib._encoding import (
     prepare,
     pruned_share,
 )
+from lib._files import check_folder
 from lib._networks import RECIPES, Recipe, resnet18
+from lib._tensors import check_device, check_tensor
 from lib._training import PRECISIONS, Trainer, autocast
 from lib.code_store import SparseCodes
-from lib.ledger import check_folder
 
 __all__ = [
     "RECIPES",
@@ -152,7 +152,7 @@ def train(
     check_choice("protocol", protocol, RECIPES)
     recipe = _recipe(protocol, batch, changes)
     epochs, seed = check_count("epochs", epochs), check_count("seed", seed, 0)
-    device = csc.check_device(device)
+    device = check_device(device)
     check_choice("precision", precision, PRECISIONS)
     check_reading(protocol, cutoff, size)
     memory = _memory(device) if memory is None else check_number("memory", memory, 0)
@@ -293,7 +293,7 @@ def _check_data(name, x, other, labels, n_classes):
             )
         x = x.detach()
         for part in x.split(4096):
-            csc.check_tensor(name, part, 4, x.device, torch.float32)
+            check_tensor(name, part, 4, x.device, torch.float32)
     elif not isinstance(x, SparseCodes):
         raise ValueError(f"{name} must be a tensor or SparseCodes, got {type(x).__name__}")
     labels = as_array(other, labels, "iu")

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lib import csc
 from lib._checks import as_array, check_count, check_counts
-from lib.ledger import write_bytes
+from lib._files import write_bytes
+from lib._tensors import check_tensor
 
 # Raised when the format of a chunk changes.
 FORMAT = 1
@@ -200,7 +200,7 @@ class CodeStore:
 
     def _write(self, i, codes):
         n = self.rows(i).stop - self.rows(i).start
-        codes = csc.check_tensor("codes", codes, 4, "cpu", torch.float32)
+        codes = check_tensor("codes", codes, 4, "cpu", torch.float32)
         if tuple(codes.shape) != (n, *self.maps):
             raise ValueError(f"codes must have shape {(n, *self.maps)}, got {tuple(codes.shape)}")
         positions, values = _flat(codes)

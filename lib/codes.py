@@ -4,19 +4,18 @@ The chapters on sparse codes share the same codes of the same photographs. Each 
 file, written when the image is done, so that a long run that is killed goes on where it was.
 """
 
-import hashlib
-import io
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from lib import _admm, csc, datasets
+from lib import _admm, _stored_codes, csc, datasets
 from lib._atom_bank import AtomBank, tile_pixels
 from lib._checks import SMALLEST, check_array, check_count, check_number
-from lib.ledger import check_folder, write_bytes
+from lib._files import check_folder
+from lib._stored_codes import ImageCode
+from lib._tensors import check_problem, largest
 from lib.provenance import ROOT
 
 STORE = ROOT / "_build" / "codes"
@@ -88,14 +87,6 @@ class Convergence(NamedTuple):
     objective: np.ndarray
     psnr: np.ndarray
     sparseness: np.ndarray
-
-
-class ImageCode(NamedTuple):
-    """Code of one image, a coalesced sparse tensor (K, height, width), and how the coder ended."""
-
-    coefficients: torch.Tensor
-    n_iter: int
-    converged: bool
 
 
 def check_protocol(protocol):
@@ -226,8 +217,8 @@ def iter_codes(
     paths = [None] * len(images)
     if store is not None:
         check_folder(store)
-        base = _fingerprint(atoms, lmbda, settings)
-        paths = [Path(store) / f"{_digest(base, image)}.npz" for image in images]
+        base = _stored_codes.fingerprint(atoms, lmbda, settings)
+        paths = [Path(store) / f"{_stored_codes.digest(base, image)}.npz" for image in images]
     shape = (len(atoms), *images.shape[1:])
     # As many at a time as a tile of the coder takes, one at least.
     batch = max(1, tile_pixels(device) // images[0].size)
@@ -236,7 +227,7 @@ def iter_codes(
     with tqdm(total=len(images), unit="image", disable=not progress) as bar:
         for first in range(0, len(images), batch):
             some = range(first, min(first + batch, len(images)))
-            found = {i: _read(paths[i], shape) for i in some}
+            found = {i: _stored_codes.read(paths[i], shape) for i in some}
             todo = [i for i in some if found[i] is None]
             if todo:
                 code = csc.sparse_code(
@@ -248,7 +239,7 @@ def iter_codes(
                         int(code.n_iter[j]),
                         bool(code.converged[j]),
                     )
-                    _write(paths[i], found[i])
+                    _stored_codes.write(paths[i], found[i])
             for i in some:
                 bar.update()
                 yield found[i]
@@ -306,9 +297,9 @@ def convergence(
     if not len(at) or at.min() < 1 or (at % 1 != 0).any():
         raise ValueError(f"at must hold whole numbers >= 1, got {at}")
     at = np.unique(at).astype(int).tolist()
-    lmbda = check_number("lmbda", lmbda, 0.0, maximum=csc.largest(dtype))
+    lmbda = check_number("lmbda", lmbda, 0.0, maximum=largest(dtype))
     rho = 50 * lmbda + 1 if rho is None else check_number("rho", rho, 1e-9)
-    images, atoms, device = csc.check_problem(images, atoms, device, dtype)
+    images, atoms, device = check_problem(images, atoms, device, dtype)
     bank = AtomBank(atoms, *images.shape[1:])
     start = torch.full((len(images),), rho, dtype=torch.float64)
     state = _admm.Iteration(bank, images, lmbda, start.to(device), relax=1.8)
@@ -316,7 +307,7 @@ def convergence(
     for iteration in range(1, at[-1] + 1):
         primal, dual = state.step()
         if auto_rho and iteration > 1:
-            state.rescale(csc.rho_factor(primal, dual, lmbda))
+            state.rescale(_admm.rho_factor(primal, dual, lmbda))
         if iteration in at:
             rows.append([_measure_state(state, i) for i in range(len(images))])
     objective, psnr, sparseness = np.moveaxis(np.array(rows), -1, 0)
@@ -395,50 +386,3 @@ def _mean_gap(ours, theirs):
         return np.nan
     at = np.linspace(low, high, 50)
     return float(np.mean(np.interp(at, x, y) - np.interp(at, other_x, other_y)))
-
-
-def _fingerprint(atoms, lmbda, settings):
-    """What a code depends on beside its image, the coder's version included."""
-    values = sorted((name, np.asarray(value).tolist()) for name, value in settings.items())
-    about = f"{csc.VERSION} {float(lmbda)!r} {values!r}"
-    return _digest(about, atoms.astype(np.float32))
-
-
-def _digest(base, array):
-    base = base.encode() if isinstance(base, str) else base
-    array = np.ascontiguousarray(array)
-    return hashlib.sha256(base + repr(array.shape).encode() + array.tobytes()).hexdigest()[:32]
-
-
-def _read(path, shape):
-    """A stored code, or None: what cannot be read is coded again."""
-    if path is None or not path.exists():
-        return None
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-            index, values = stored["index"], stored["values"]
-            n_iter, converged = int(stored["n_iter"]), bool(stored["converged"])
-            size = int(np.prod(shape))
-            if index.shape != values.shape or (len(index) and not 0 <= index.max() < size):
-                return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-    indices = torch.from_numpy(np.stack(np.unravel_index(index, shape)))
-    coefficients = csc.sparse_maps(indices, torch.from_numpy(values), shape)
-    return ImageCode(coefficients, n_iter, converged)
-
-
-def _write(path, code):
-    if path is None:
-        return
-    coefficients = code.coefficients.coalesce()
-    index = np.ravel_multi_index(tuple(coefficients.indices().numpy()), coefficients.shape)
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        index=index.astype(np.int32 if coefficients.numel() < 2**31 else np.int64),
-        values=coefficients.values().numpy(),
-        n_iter=code.n_iter,
-        converged=code.converged,
-    )
-    write_bytes(path, buffer.getvalue())

@@ -13,9 +13,18 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from lib import _admm
 from lib._atom_bank import AtomBank
-from lib._checks import as_array, check_array, check_count, check_number
+from lib._batches import Settings, batches
+from lib._checks import check_array, check_count, check_number
+from lib._tensors import (
+    check_coefficients,
+    check_fit,
+    check_problem,
+    check_tensor,
+    largest,
+    sparse_maps,
+    values_of,
+)
 
 # Raised when the same arguments give other coefficients, beyond rounding: stored codes are then
 # made anew.
@@ -154,7 +163,7 @@ def sparse_code(
     memory = _check_memory(memory, device)
     if solver not in SOLVERS:
         raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, got {solver!r}")
-    settings = _Settings(lmbda, weights, max_iter, tol, bool(auto_rho), relax)
+    settings = Settings(lmbda, weights, max_iter, tol, bool(auto_rho), relax)
     if solver == "sporco":
         from lib._sporco import code_one
 
@@ -162,7 +171,7 @@ def sparse_code(
     else:
         size = images[0].numel() * k * images.element_size()
         batch = max(1, int(memory // size))
-        results = _batches(images, atoms, settings, rho, start, batch)
+        results = batches(images, atoms, settings, rho, start, batch)
     return _collect(results, images, len(atoms), settings, sparse, progress)
 
 
@@ -188,7 +197,7 @@ def reconstruct(coefficients, atoms):
             f"atoms must be {coefficients.shape[1]}, as many as the coefficients have maps, "
             f"got {len(atoms)}"
         )
-    _check_fit(atoms, coefficients.shape[2:])
+    check_fit(atoms, coefficients.shape[2:])
     bank = AtomBank(atoms, *coefficients.shape[2:])
     return torch.cat([bank.synthesise(x[None].to_dense()) for x in coefficients])
 
@@ -237,7 +246,7 @@ def sparseness(coefficients):
     """
     coefficients = check_coefficients(coefficients)
     size = coefficients[0].numel()
-    used = [int(torch.count_nonzero(_values(x))) for x in coefficients]
+    used = [int(torch.count_nonzero(values_of(x))) for x in coefficients]
     return 1 - np.array(used) / size
 
 
@@ -262,7 +271,7 @@ def prune(coefficients, cutoff, *, relative=False):
     cutoff = check_number("cutoff", cutoff, 0)
     pruned = []
     for x in coefficients:
-        values = _values(x)
+        values = values_of(x)
         limit = cutoff * float(values.abs().max()) if relative and values.numel() else cutoff
         if x.is_sparse:
             x = x.coalesce()
@@ -271,83 +280,6 @@ def prune(coefficients, cutoff, *, relative=False):
         else:
             pruned.append(torch.where(x.abs() >= limit, x, 0))
     return torch.stack(pruned)
-
-
-class _Settings(NamedTuple):
-    lmbda: float
-    weights: np.ndarray | None
-    max_iter: int
-    tol: float
-    auto_rho: bool
-    relax: float
-
-    def threshold(self, images):
-        """λ, or λ times the weight of each atom, (K, 1), to go with images."""
-        if self.weights is None:
-            return self.lmbda
-        return self.lmbda * torch.as_tensor(self.weights).to(images)[:, None]
-
-
-class _Result(NamedTuple):
-    image: int
-    coefficients: torch.Tensor
-    synthesis: torch.Tensor
-    n_iter: int
-    converged: bool
-    primal: float
-    dual: float
-    rho: float
-
-
-def _batches(images, atoms, settings, rho, start, batch):
-    """Results as images are done, a batch at a time."""
-    bank = AtomBank(atoms, *images.shape[1:])
-    for first in range(0, len(images), batch):
-        some = slice(first, first + batch)
-        started = None if start is None else start[some]
-        yield from _code(bank, images[some], settings, rho[some], started, first)
-
-
-def _code(bank, images, settings, rho, start, first):
-    """Results of one batch, whose images are numbered from `first`."""
-    rho = torch.tensor(rho.tolist(), dtype=torch.float64, device=images.device)
-    state = _admm.Iteration(bank, images, settings.threshold(images), rho, settings.relax, start)
-    left = np.arange(first, first + len(images))
-    for iteration in range(1, settings.max_iter + 1):
-        primal, dual = state.step()
-        if settings.auto_rho and iteration > 1:
-            state.rescale(rho_factor(primal, dual, settings.lmbda))
-        below = ((primal < settings.tol) & (dual < settings.tol)).cpu().numpy()
-        done = below | (iteration == settings.max_iter)
-        for j in np.flatnonzero(done):
-            yield _Result(
-                int(left[j]),
-                *state.result(j),
-                iteration,
-                bool(below[j]),
-                float(primal[j]),
-                float(dual[j]),
-                float(state.rho[j]),
-            )
-        if done.all():
-            return
-        if done.any():
-            left = left[~done]
-            state.keep(torch.as_tensor(~done, device=images.device))
-
-
-def rho_factor(primal, dual, lmbda):
-    """Factor on ρ that balances the residuals (Wohlberg 2017), with SPORCO's constants.
-
-    The target of their ratio, ξ, depends on λ; ρ changes where the ratio is off by more than 1.2,
-    by the root of the ratio, at most by 1000.
-    """
-    target = 1 + 18.3 ** (np.log10(lmbda) + 1) if lmbda > 0 else 1.0
-    ratio = primal / (dual * target)
-    size = torch.sqrt(torch.maximum(ratio, 1 / ratio)).clamp(max=1000)
-    raised = primal > 1.2 * target * dual
-    lowered = dual > 1.2 / target * primal
-    return torch.where(raised, size, torch.where(lowered, 1 / size, torch.ones_like(size)))
 
 
 def _collect(results, images, k, settings, sparse, progress):
@@ -376,97 +308,6 @@ def _collect(results, images, k, settings, sparse, progress):
         raise NotFinite(int(wrong[0]), images.dtype)
     numbers = {_FIELD.get(name, name): v for name, v in numbers.items()}
     return SparseCode(coefficients, **numbers)
-
-
-def sparse_maps(indices, values, shape):
-    """Sparse tensor of coefficients from sorted indices, which are checked."""
-    # The context says explicitly that they are; without it, torch warns whatever the argument.
-    with torch.sparse.check_sparse_tensor_invariants():
-        return torch.sparse_coo_tensor(indices, values, shape, is_coalesced=True)
-
-
-def _values(coefficients):
-    return coefficients.coalesce().values() if coefficients.is_sparse else coefficients
-
-
-def check_tensor(name, value, n_axes, device, dtype):
-    """A finite tensor of `n_axes` axes, none of them empty, on a device."""
-    if not isinstance(value, torch.Tensor):
-        value = as_array(name, value, "iufb")
-        if value.dtype.itemsize > 8:
-            raise ValueError(f"{name} must hold real numbers, got dtype {value.dtype}")
-        # A copy: torch takes no strides below zero, which even an axis of one entry may have.
-        value = torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C"))
-    elif value.is_complex():
-        raise ValueError(f"{name} must hold real numbers, got dtype {value.dtype}")
-    elif value.device.type not in ("cpu", "cuda"):
-        raise ValueError(f"{name} must be on the CPU or a GPU, got device {value.device}")
-    elif value.layout not in (torch.strided, torch.sparse_coo if n_axes == 4 else torch.strided):
-        raise ValueError(f"{name} must not be sparse, got layout {value.layout}")
-    if value.ndim != n_axes or 0 in value.shape:
-        axes = {2: "(height, width)", 3: "(n, height, width)"}.get(n_axes, "(n, K, height, width)")
-        axes = "(K, h, w)" if name == "atoms" else axes
-        raise ValueError(f"{name} must have shape {axes}, none of them 0, got {tuple(value.shape)}")
-    value = value.detach().to(device, dtype)
-    values = _values(value)
-    low, high = map(float, torch.aminmax(values)) if values.numel() else (0.0, 0.0)
-    if not np.isfinite([low, high]).all():
-        raise ValueError(f"{name} must be finite in {dtype}, got NaN or infinite values")
-    if max(-low, high) > largest(dtype):
-        raise ValueError(f"{name} must be of magnitudes up to {largest(dtype):.3g} in {dtype}")
-    return value
-
-
-def largest(dtype):
-    """Largest magnitude whose fourth power is finite: images meet atoms, and both are squared."""
-    return torch.finfo(dtype).max ** 0.25
-
-
-def check_coefficients(coefficients, name="coefficients"):
-    """Finite coefficients (n, K, height, width), dense or sparse, in float32 or float64."""
-    kept = torch.float32, torch.float64
-    if isinstance(coefficients, torch.Tensor) and coefficients.dtype in kept:
-        return check_tensor(name, coefficients, 4, coefficients.device, coefficients.dtype)
-    return check_tensor(name, coefficients, 4, "cpu", torch.float32)
-
-
-def check_problem(images, atoms, device, dtype):
-    """Images and atoms as tensors on the device of the work."""
-    if dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
-    if device is None:
-        gpu = isinstance(images, torch.Tensor) and images.is_cuda
-        device = images.device if gpu else "cpu"
-    device = check_device(device)
-    images = check_tensor("images", images, 3, device, dtype)
-    atoms = check_tensor("atoms", atoms, 3, device, dtype)
-    _check_fit(atoms, images.shape[1:])
-    zero = torch.nonzero(atoms.abs().amax((1, 2)) == 0)
-    if len(zero):
-        raise ValueError(f"atoms must not be zero, got a zero atom at index {int(zero[0])}")
-    return images, atoms, device
-
-
-def _check_fit(atoms, shape):
-    if atoms.shape[1] > shape[0] or atoms.shape[2] > shape[1]:
-        raise ValueError(
-            f"atoms must fit into the images of {tuple(shape)} pixels, "
-            f"got atoms of {tuple(atoms.shape[1:])}"
-        )
-
-
-def check_device(device):
-    """A torch.device that can be used here: the CPU, or a CUDA device that is present."""
-    try:
-        device = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(f'device must be "cpu" or "cuda", got {device!r}') from error
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f'device must be "cpu" or "cuda", got {str(device)!r}')
-    count = torch.cuda.device_count() if device.type == "cuda" else 1
-    if (device.index or 0) >= count:
-        raise ValueError(f"device must be one that is present, got {str(device)!r}: {count} found")
-    return device
 
 
 def _check_vector(name, value, n, minimum, open_minimum=False):

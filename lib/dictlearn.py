@@ -16,7 +16,8 @@ import torch
 
 from lib import csc
 from lib._checks import check_array, check_count, check_number, check_rng
-from lib.ledger import check_folder, write_bytes
+from lib._files import check_folder, write_bytes
+from lib._tensors import check_coefficients, check_device, check_tensor
 
 
 class LearnedDictionary(NamedTuple):
@@ -120,7 +121,7 @@ def learn_dictionary(
     """
     images = _check_images("images", images)
     atoms = check_array("atoms", atoms, (None, None, None))
-    device = csc.check_device(device)
+    device = check_device(device)
     n_steps = check_count("n_steps", n_steps)
     batch = check_count("batch", batch)
     if batch > len(images):
@@ -197,10 +198,10 @@ def atom_gradient(images, coefficients, atoms):
     coefficients : Tensor (n, K, height, width)
     atoms : Tensor (K, h, w)
     """
-    coefficients = csc.check_coefficients(coefficients).to_dense()
-    atoms = csc.check_tensor("atoms", atoms, 3, coefficients.device, coefficients.dtype)
+    coefficients = check_coefficients(coefficients).to_dense()
+    atoms = check_tensor("atoms", atoms, 3, coefficients.device, coefficients.dtype)
     rest = csc.reconstruct(coefficients, atoms)
-    images = csc.check_tensor("images", images, 3, rest.device, rest.dtype)
+    images = check_tensor("images", images, 3, rest.device, rest.dtype)
     if images.shape != rest.shape:
         raise ValueError(f"images must have shape {tuple(rest.shape)}, got {tuple(images.shape)}")
     height, width = atoms.shape[1:]
@@ -311,7 +312,7 @@ def _check_images(name, images):
     images = check_array(name, images, (None, None, None))
     if 0 in images.shape:
         raise ValueError(f"{name} must hold at least one image, got shape {images.shape}")
-    return csc.check_tensor(name, images, 3, "cpu", torch.float32).numpy()
+    return check_tensor(name, images, 3, "cpu", torch.float32).numpy()
 
 
 def _check_norms(t, chosen, norms):

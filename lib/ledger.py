@@ -5,11 +5,9 @@
 """
 
 import dataclasses
-import html
 import io
 import json
 import math
-import os
 import time
 from numbers import Real
 from pathlib import Path
@@ -17,7 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 
+from lib._files import write_bytes
 from lib._rules import check_rule, evaluate_rule
+from lib._verdict_table import PAPERS, Verdicts
 from lib.provenance import high_water
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ FAILS = "does not hold"
 REPORTED = "reported"
 NOT_AT_SCALE = "not run at paper scale"
 NEEDS_DATA = "needs data"
-
-_PAPERS = {"resu": "ReSU", "heterogeneity": "Kernel heterogeneity"}
 
 
 class Claim(NamedTuple):
@@ -140,8 +138,8 @@ def load_claims(path=CLAIMS):
         claim = Claim(**entry)
         if name in claims:
             raise ValueError(f"claim {name} stands twice in {path}")
-        if claim.paper not in _PAPERS:
-            raise ValueError(f"claim {name}: paper must be one of {list(_PAPERS)}")
+        if claim.paper not in PAPERS:
+            raise ValueError(f"claim {name}: paper must be one of {list(PAPERS)}")
         if claim.rule is not None:
             check_rule(name, claim.rule)
         claims[name] = claim
@@ -219,39 +217,6 @@ def save(run, *, claims=CLAIMS):
         for values in [run.values[key]]
         for outcome in [judge(claim, values)]
     )
-
-
-def write_bytes(path, data):
-    """Write a file so that it is never seen half written: to a temporary name, then renamed.
-
-    Raises
-    ------
-    OSError
-        It cannot be written; a file of that name stays as it was, and the error names it.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    # The system names the temporary file, or none at all where the disk is full.
-    except OSError as error:
-        told = f"{error.strerror or error}, nothing was written"
-        raise type(error)(error.errno, told, str(path)) from error
-
-
-def check_folder(folder):
-    """Make a folder if need be, and raise an OSError that names it if it takes no file.
-
-    To be called before long work whose results go there.
-    """
-    probe = Path(folder) / ".probe"
-    write_bytes(probe, b"")
-    probe.unlink(missing_ok=True)
 
 
 def judge(claim, values):
@@ -371,72 +336,3 @@ def compare(folder, reference=RESULTS, *, claims=CLAIMS, rtol=1e-3, atol=1e-9):
                 f"  {claim}: {before} in the book, {judge(known[claim], mine[claim])} here"
             )
     return "\n".join(lines), differing
-
-
-class Verdicts(list):
-    """A list of `Verdict` that shows itself as a table."""
-
-    def counts(self):
-        """Count the verdicts per paper: dict of paper to dict of verdict to number."""
-        table = {name: {} for name in _PAPERS.values()}
-        for row in self:
-            paper = table[_PAPERS[row.claim.paper]]
-            paper[row.verdict] = paper.get(row.verdict, 0) + 1
-        return {name: dict(sorted(paper.items())) for name, paper in table.items() if paper}
-
-    def __repr__(self):
-        return "\n".join(f"{row.claim.id}: {row.verdict}" for row in self)
-
-    def _repr_html_(self):
-        return self.html()
-
-    def html(self, root=""):
-        """Render as an HTML table whose links to chapters start with `root`, or stay beside it."""
-        columns = {"Claim": [_describe(row, root) for row in self]}
-        columns["Paper's value"] = [html.escape(row.claim.paper_value or "–") for row in self]
-        columns["Ours, default scale"] = [_cell(row.default, row.at_default) for row in self]
-        columns["Ours, paper scale"] = [_cell(row.paper_scale, "") for row in self]
-        columns["Verdict"] = [
-            f'<span class="verdict {row.verdict.replace(" ", "-")}">{row.verdict}</span>'
-            for row in self
-        ]
-        columns = {name: cells for name, cells in columns.items() if set(cells) - {"–"}}
-        head = "".join(f"<th>{name}</th>" for name in columns)
-        # The labels stand in for the head where a narrow page stacks the cells.
-        labels = ["", *(f' data-label="{name}"' for name in list(columns)[1:])]
-        rows = (
-            "".join(f"<td{label}>{cell}</td>" for label, cell in zip(labels, cells, strict=True))
-            for cells in zip(*columns.values(), strict=True)
-        )
-        body = "".join(f"<tr>{row}</tr>" for row in rows)
-        return (
-            f'<table class="verdicts"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        )
-
-
-def format_values(values):
-    """Write recorded values as text, intervals behind their value: ``gain 0.52 [0.5, 0.54]``."""
-    parts = []
-    for name, value in values.items():
-        low, high = values.get(f"{name}_low"), values.get(f"{name}_high")
-        if name.endswith(("_low", "_high")) and name.rsplit("_", 1)[0] in values:
-            continue
-        text = f"{name.replace('_', ' ')} {value:.3g}" if name != "value" else f"{value:.3g}"
-        parts.append(text + (f" [{low:.3g}, {high:.3g}]" if None not in (low, high) else ""))
-    return "; ".join(parts)
-
-
-def _describe(row, root):
-    claim = row.claim
-    anchor = f"#{claim.figure}" if claim.figure else ""
-    page = f"{root}{claim.chapter}" if root else Path(claim.chapter).name
-    name = f'<a href="{page}.html{anchor}"><strong>{claim.id}</strong></a>'
-    text = f"{name} <small>{_PAPERS[claim.paper]}, {html.escape(claim.place)}</small><br>"
-    text += html.escape(claim.claim)
-    return text + (f"<br><code>{html.escape(claim.rule)}</code>" if claim.rule else "")
-
-
-def _cell(values, outcome):
-    if not values:
-        return "–"
-    return html.escape(format_values(values)) + (f"<br><small>{outcome}</small>" if outcome else "")

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from scipy.linalg import hankel
 
-from lib import _admm, csc
+from lib import _admm
 from lib._atom_bank import AtomBank
 from lib._checks import check_array, check_count, check_counts, check_number, check_rng
+from lib._tensors import check_problem, check_tensor, largest
 from lib.cca import PastFutureCCA
 
 RELAX = 1.8
@@ -84,7 +85,7 @@ def torch_coder(image, atoms, lmbda, rho=None):
         u = u + mixed - y
         if iteration > 1 and not fixed:
             primal = (x - y).norm() / torch.maximum(x.norm(), y.norm())
-            factor = float(csc.rho_factor(primal, (y - before).norm() / u.norm(), lmbda))
+            factor = float(_admm.rho_factor(primal, (y - before).norm() / u.norm(), lmbda))
             rho, u = rho * factor, u / factor
         yield lambda y=y: y
 
@@ -98,7 +99,7 @@ def our_coder(image, atoms, lmbda, rho=None):
     for iteration in count(1):
         residuals = state.step()
         if iteration > 1 and rho is None:
-            state.rescale(csc.rho_factor(*residuals, lmbda))
+            state.rescale(_admm.rho_factor(*residuals, lmbda))
         yield lambda: state.result(0)[0]
 
 
@@ -168,9 +169,9 @@ def tuned_hankel_network(scans, shifts, gap, memory, rng, noise_std=0.01):
 def _problem(image, atoms, lmbda, rho):
     """Image and atoms as tensors on the device of the image, λ and ρ as floats."""
     device = image.device if isinstance(image, torch.Tensor) else "cpu"
-    image = csc.check_tensor("image", image, 2, device, torch.float32)
-    _, atoms, _ = csc.check_problem(image[None], atoms, image.device, torch.float32)
-    most = csc.largest(torch.float32)
+    image = check_tensor("image", image, 2, device, torch.float32)
+    _, atoms, _ = check_problem(image[None], atoms, image.device, torch.float32)
+    most = largest(torch.float32)
     lmbda = check_number("lmbda", lmbda, 0, maximum=most)
     if rho is not None:
         rho = check_number("rho", rho, 0, open_minimum=True, maximum=most)

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lib import classify, csc
+from lib import classify
 from lib._checks import check_choice, check_count
 from lib._encoding import Inputs, check_reading, read_codes
+from lib._tensors import check_device
 from lib._training import PRECISIONS, Trainer
 
 
@@ -93,7 +94,7 @@ def images_per_second(
     n_batches, n_rounds = check_count("n_batches", n_batches), check_count("n_rounds", n_rounds)
     if len(codes) < batch:
         raise ValueError(f"codes must be of a batch of {batch} images at least, got {len(codes)}")
-    device = csc.check_device(device)
+    device = check_device(device)
     check_choice("precision", precision, PRECISIONS)
     reading = {"protocol": "code", "cutoff": 0.0, "size": size}
     check_reading(**reading)

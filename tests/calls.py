@@ -65,33 +65,27 @@ ELSEWHERE = {
 # Functions of the other modules without such an argument, and why.
 NO_ARGUMENTS = {
     "is a check or a step of others": (
-        *("csc.check_problem", "csc.check_tensor", "csc.check_coefficients", "csc.largest"),
-        *("csc.sparse_maps", "csc.rho_factor", "codes.check_protocol", "scan.as_arrays"),
+        *("codes.check_protocol", "scan.as_arrays"),
         *("codes.activity", "codes.equal_quality", "scan.pareto_front", "scan.distance_to_front"),
     ),
     "takes names of files or data sets": (
         *("datasets.source_table", "datasets.panoramas", "datasets.download", "datasets.fetch"),
         *("datasets.fingerprint", "recordings.lamina_recordings", "ledger.load_claims"),
-        *(
-            "ledger.write_bytes",
-            "ledger.check_folder",
-            "ledger.load_results",
-            "ledger.verdicts",
-            "ledger.compare",
-        ),
+        *("ledger.load_results", "ledger.verdicts", "ledger.compare"),
         *("code_statistics.published_histograms", "training_speed.write_released"),
     ),
     "takes results": (
-        *("ledger.save", "ledger.judge", "ledger.format_values", "cell_table.accuracy"),
+        *("ledger.save", "ledger.judge", "cell_table.accuracy"),
         *("cell_table.by_condition", "cell_table.lines"),
     ),
     "takes a function": ("benchmarks.peak_bytes",),
     "starts a process": ("benchmarks.peak_memory", "benchmarks.own_peak_memory"),
     "reads or runs chapters": (
         *("chapters.chapters", "chapters.read", "chapters.parameters", "chapters.preset_values"),
-        *("chapters.preset_name", "chapters.script", "chapters.for_colab", "chapters.rerun"),
-        *("chapters.execute", "chapters.refresh", "chapters.dependencies"),
-        *("chapters.write_notebook", "book.own_parameters"),
+        *("chapters.preset_name", "chapters.script", "chapters.for_colab", "execution.rerun"),
+        *("execution.execute", "execution.refresh", "chapters.dependencies"),
+        *("chapters.options", "chapters.option", "chapters.stored_only"),
+        *("execution.write_notebook", "book.own_parameters"),
     ),
 }
 
@@ -556,7 +550,6 @@ CALLS = {
     ),
     "csc.sparseness": Call(csc.sparseness, {"coefficients": MAPS}),
     "csc.prune": Call(csc.prune, {"coefficients": MAPS, "cutoff": 0.5}),
-    "csc.check_device": Call(lambda device: str(csc.check_device(device)), {"device": "cpu"}),
     "dictlearn.learn_dictionary": Call(
         dictlearn.learn_dictionary,
         {

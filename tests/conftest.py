@@ -33,7 +33,7 @@ def pytest_terminal_summary(terminalreporter, config):
     if path is None:
         return
     from lib import provenance
-    from lib.ledger import write_bytes
+    from lib._files import write_bytes
 
     stats = terminalreporter.stats
     reports = [report for kind in ("passed", "failed") for report in stats.get(kind, [])]

@@ -10,7 +10,7 @@ from pathlib import Path
 import coverage
 
 from lib import provenance
-from lib.ledger import write_bytes
+from lib._files import write_bytes
 
 
 def main():

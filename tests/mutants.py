@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lib import provenance
-from lib.ledger import write_bytes
+from lib._files import write_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "book" / "checks" / "mutation.json"

@@ -17,6 +17,7 @@ from pathlib import Path
 import nbformat
 
 from lib import chapters, ledger, provenance
+from lib._files import write_bytes
 
 OLD = {
     "ATEN_CPU_CAPABILITY": "default",
@@ -95,7 +96,7 @@ def main():
         places = [Path(folder) / name for name in names]
         rows = dict(zip(names, pool.map(beside, names, places), strict=True))
     result = {"provenance": provenance.collect(), "environment": OLD, "chapters": rows}
-    ledger.write_bytes(options.out, (json.dumps(result, indent=1) + "\n").encode())
+    write_bytes(options.out, (json.dumps(result, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ import numpy as np
 from scipy.signal import lfilter, lfiltic
 
 from lib import provenance
+from lib._files import write_bytes
 from lib.lags import LagCovariance
-from lib.ledger import write_bytes
 
 # Samples read at a time, lags of past and future, and the series: y(t) = A y(t-1) + e(t).
 PART, LAGS, A = 1 << 22, 25, 0.95

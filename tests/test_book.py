@@ -16,11 +16,11 @@ import pytest
 from nbclient.exceptions import CellTimeoutError
 from PIL import Image
 
-from lib import _commands, book, chapters, ledger, pages, provenance
+from lib import _commands, book, chapters, execution, ledger, pages, provenance
 
 CHAPTERS = chapters.chapters()
 PARAMETERISED = [chapter for chapter in CHAPTERS if chapters.parameters(chapter)]
-EXECUTED = [c for c in CHAPTERS if not chapters._stored_only(c)]
+EXECUTED = [c for c in CHAPTERS if not chapters.stored_only(c)]
 
 
 def code_cells(chapter):
@@ -50,7 +50,7 @@ def test_presets_name_only_chapters_that_exist(preset):
 
 @pytest.mark.parametrize("chapter", PARAMETERISED)
 def test_smoke_rerun(chapter, tmp_path, record_property):
-    target = chapters.rerun(chapter, "smoke", {}, tmp_path)
+    target = execution.rerun(chapter, "smoke", {}, tmp_path)
     notebook = nbformat.read(target, as_version=4)
     injected = [c for c in notebook.cells if "injected-parameters" in c.metadata.get("tags", [])]
     assert len(injected) == 1
@@ -182,7 +182,7 @@ def test_relative_paths_are_meant_from_where_the_command_is_given(tmp_path, monk
     (tmp_path / "mine").mkdir()
     monkeypatch.chdir(tmp_path)
     seen = []
-    monkeypatch.setattr(chapters, "rerun", lambda *arguments: seen.append(arguments) or "done")
+    monkeypatch.setattr(execution, "rerun", lambda *arguments: seen.append(arguments) or "done")
     assert _commands.main(["rerun", "03_lamina", "-p", "source", "./mine", "--out", "o"]) == 0
     assert _commands.main(["rerun", "03_lamina", "-p", "source", "bundled", "--out", "o"]) == 0
     assert [values["source"] for _, _, values, _ in seen] == [str(tmp_path / "mine"), "bundled"]
@@ -257,22 +257,22 @@ def small_book(tmp_path, monkeypatch):
 
 
 def test_execute_runs_what_changed_and_nothing_else(small_book):
-    assert chapters.execute() == ["01_a", "02_b"]
-    assert chapters.execute() == []
+    assert execution.execute() == ["01_a", "02_b"]
+    assert execution.execute() == []
     (small_book / "lib" / "number.py").write_text("NUMBER = 2\n")
-    assert chapters.execute() == ["01_a"]
+    assert execution.execute() == ["01_a"]
     (small_book / "_build" / "results" / "new.json").write_text("{}")
-    assert chapters.execute() == ["02_b"]
+    assert execution.execute() == ["02_b"]
     notebook = nbformat.read(small_book / "book" / "01_a.ipynb", as_version=4)
     notebook.cells[0].source += "\nprint(3)"
     nbformat.write(notebook, small_book / "book" / "01_a.ipynb")
-    assert chapters.execute() == ["01_a"]
+    assert execution.execute() == ["01_a"]
 
 
 def test_executed_outputs_are_where_the_renderer_looks(small_book):
     from jupyter_cache import get_cache
 
-    chapters.execute()
+    execution.execute()
     cache = get_cache(small_book / "_build" / ".jupyter_cache")
     _, merged = cache.merge_match_into_notebook(chapters.read("01_a"))
     assert merged.cells[0].outputs[0].text == "1\n"
@@ -281,7 +281,7 @@ def test_executed_outputs_are_where_the_renderer_looks(small_book):
 
 @pytest.mark.parametrize("damage", ["database", "notebook", "key", "no folder"])
 def test_a_damaged_cache_is_made_anew(small_book, damage):
-    assert chapters.execute() == ["01_a", "02_b"]
+    assert execution.execute() == ["01_a", "02_b"]
     cache = small_book / "_build" / ".jupyter_cache"
     if damage == "database":
         (cache / "global.db").write_bytes(b"not a database" * 99)
@@ -292,9 +292,9 @@ def test_a_damaged_cache_is_made_anew(small_book, damage):
         name = "keys/*" if damage == "key" else ".jupyter_cache/executed/*/base.ipynb"
         for path in (small_book / "_build").glob(name):
             path.write_bytes(path.read_bytes()[:20])
-    assert chapters.execute() == ["01_a", "02_b"]
+    assert execution.execute() == ["01_a", "02_b"]
     test_executed_outputs_are_where_the_renderer_looks(small_book)
-    assert chapters.execute() == []
+    assert execution.execute() == []
 
 
 def test_a_failing_chapter_takes_no_other_with_it(small_book):
@@ -303,11 +303,11 @@ def test_a_failing_chapter_takes_no_other_with_it(small_book):
     notebook.cells[0].source = "1 / 0"
     nbformat.write(notebook, small_book / "book" / "02_b.ipynb")
     with pytest.raises(Exception, match="ZeroDivisionError") as raised:
-        chapters.execute()
+        execution.execute()
     assert raised.value.__notes__ == ["This happened in 02_b."]
     notebook.cells[0].source = "2"
     nbformat.write(notebook, small_book / "book" / "02_b.ipynb")
-    assert chapters.execute() == ["02_b"]
+    assert execution.execute() == ["02_b"]
 
 
 def test_stored_pictures_are_sharp_small_and_shown_at_their_size(small_book):
@@ -318,7 +318,7 @@ def test_stored_pictures_are_sharp_small_and_shown_at_their_size(small_book):
     )
     notebook.cells[0].metadata["mystnb"] = {"figure": {"name": "fig-a"}, "image": {"alt": "a"}}
     nbformat.write(notebook, small_book / "book" / "01_a.ipynb")
-    chapters.refresh(["01_a"])
+    execution.refresh(["01_a"])
     (cell,) = chapters.read("01_a").cells
     data = next(o.data for o in cell.outputs if "data" in o and "image/png" in o.data)
     picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
@@ -334,7 +334,7 @@ def test_stored_pictures_are_sharp_small_and_shown_at_their_size(small_book):
 
 
 def test_refresh_stores_outputs_in_place(small_book):
-    assert chapters.refresh() == ["01_a", "02_b"]
+    assert execution.refresh() == ["01_a", "02_b"]
     assert chapters.read("01_a").cells[0].outputs[0].text == "1\n"
 
 
@@ -343,26 +343,26 @@ def test_refresh_refuses_what_would_use_results_of_before(small_book):
     notebook.metadata["book"]["uses"] = ["01_a"]
     nbformat.write(notebook, small_book / "book" / "02_b.ipynb")
     with pytest.raises(ValueError, match=r"both 01_a and 02_b"):
-        chapters.refresh(["02_b", "01_a"])
+        execution.refresh(["02_b", "01_a"])
     assert not chapters.read("01_a").cells[0].outputs
-    assert chapters.refresh(["02_b"]) == ["02_b"]
+    assert execution.refresh(["02_b"]) == ["02_b"]
 
 
 def test_only_stored_chapters_may_take_long(small_book, monkeypatch):
-    monkeypatch.setattr(chapters, "_CELL_TIMEOUT_S", 1)
+    monkeypatch.setattr(execution, "_CELL_TIMEOUT_S", 1)
     notebook = chapters.read("01_a")
     notebook.cells[0].source = "import time\n\ntime.sleep(2)\nprint(2)"
     nbformat.write(notebook, small_book / "book" / "01_a.ipynb")
     with pytest.raises(CellTimeoutError):
-        chapters.refresh(["01_a"])
+        execution.refresh(["01_a"])
     notebook.metadata["mystnb"] = {"execution_mode": "off"}
     nbformat.write(notebook, small_book / "book" / "01_a.ipynb")
-    chapters.refresh(["01_a"])
+    execution.refresh(["01_a"])
     assert chapters.read("01_a").cells[0].outputs[0].text == "2\n"
 
 
 def test_chapters_that_read_learned_dictionaries_say_so():
-    using = [name for name in chapters.chapters() if chapters._options(name).get("uses")]
+    using = [name for name in chapters.chapters() if chapters.options(name).get("uses")]
     reading = [
         name
         for name in chapters.chapters()
@@ -403,7 +403,7 @@ def test_list_of_an_unknown_chapter_is_refused(capsys):
 
 def test_what_a_page_says_of_rerunning_is_what_the_command_line_takes(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(chapters, "rerun", lambda *arguments: seen.append(arguments) or "done")
+    monkeypatch.setattr(execution, "rerun", lambda *arguments: seen.append(arguments) or "done")
     for chapter in PARAMETERISED:
         lines = pages.rerun(chapter).splitlines()
         line = next(line for line in lines if line.startswith(".venv/bin/python -m lib.book rerun"))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from lib import ledger
+from lib import _files, _verdict_table, ledger
 from lib._rules import check_rule, evaluate_rule
 
 CLAIM = {
@@ -233,32 +233,32 @@ def test_arrays_are_saved_beside_the_values(book):
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "r.json"
-    ledger.write_bytes(path, b"old")
+    _files.write_bytes(path, b"old")
 
     def fail(*_):
         raise OSError(errno.ENOSPC, "no space left on device")
 
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="no space") as caught:
-        ledger.write_bytes(path, b"new")
+        _files.write_bytes(path, b"new")
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
 
 
 def test_a_folder_that_takes_no_file_is_refused_and_a_good_one_left_empty(tmp_path):
-    ledger.check_folder(tmp_path / "new" / "folder")
+    _files.check_folder(tmp_path / "new" / "folder")
     assert list((tmp_path / "new").rglob("*")) == [tmp_path / "new" / "folder"]
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"file.*nothing was written|nothing was written.*file"):
-        ledger.check_folder(tmp_path / "file")
+        _files.check_folder(tmp_path / "file")
 
 
 def test_intervals_stand_behind_their_value():
     values = {"a_b": 1.0, "a_b_low": 0.5, "a_b_high": 2.0, "dc_low_noise": 3.0, "c_low": 4.0}
     text = "a b 1 [0.5, 2]; dc low noise 3; c low 4"
-    assert ledger.format_values(values) == text
-    assert ledger.format_values({"value": 0.51239, "value_low": 0.0}) == "0.512"
+    assert _verdict_table.format_values(values) == text
+    assert _verdict_table.format_values({"value": 0.51239, "value_low": 0.0}) == "0.512"
 
 
 def read_table(page):
@@ -299,8 +299,8 @@ def test_table_shows_values_verdicts_and_links_and_escapes(book):
     # Beside the chapters, as a notebook shows it, links need no folder.
     assert 'href="01_x.html#fig-one"' in rows._repr_html_()
     inner = rows[1]._replace(claim=rows[1].claim._replace(chapter="appendix/a_x"))
-    assert 'href="a_x.html"' in ledger.Verdicts([inner]).html()
-    assert 'href="../appendix/a_x.html"' in ledger.Verdicts([inner]).html("../")
+    assert 'href="a_x.html"' in _verdict_table.Verdicts([inner]).html()
+    assert 'href="../appendix/a_x.html"' in _verdict_table.Verdicts([inner]).html("../")
 
 
 def test_table_has_a_column_for_each_scale_that_was_run(book):
@@ -382,7 +382,7 @@ def test_compare_counts_what_is_missing_on_either_side(book, tmp_path):
         ledger.record(own, 1.0, run, claims=book / "claims.yml")
         ledger.record("c-two", values, run, claims=book / "claims.yml")
         path = folder / "01_x.default.json"
-        ledger.write_bytes(path, json.dumps({**vars(run), "folder": "", "rng": 0}).encode())
+        _files.write_bytes(path, json.dumps({**vars(run), "folder": "", "rng": 0}).encode())
     _, rows, outcomes, differing = laid(tmp_path, book)
     assert rows == [
         ["c-one", "value", "-", "1", "-", "DIFFERS"],

@@ -11,7 +11,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from lib import chapters, datasets, ledger, recordings, scenes
+from lib import chapters, datasets, execution, ledger, recordings, scenes
 from lib.recordings import LaminaRecordings, lamina_recordings, match_cells, resampled
 from lib.resu import L1, L2, L3, ReSULayer
 
@@ -244,7 +244,7 @@ def test_the_chapter_measures_the_claim_where_the_table_is_present(tmp_path, mon
     path = write(tmp_path / "data" / "ketkar2022" / "lamina.csv", table)
     monkeypatch.setenv("LIB_DATA", str(tmp_path / "data"))
 
-    notebook = nbformat.read(chapters.rerun("03_lamina", "smoke", {}, tmp_path), as_version=4)
+    notebook = nbformat.read(execution.rerun("03_lamina", "smoke", {}, tmp_path), as_version=4)
     result = json.loads((tmp_path / "03_lamina.smoke.json").read_text())
     found = result["values"]["lamina-cells"]
     assert found == pytest.approx({cell.lower(): r for cell, r in wanted.items()}, abs=1e-6)
