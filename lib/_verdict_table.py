@@ -7,7 +7,15 @@ PAPERS = {"resu": "ReSU", "heterogeneity": "Kernel heterogeneity"}
 
 
 class Verdicts(list):
-    """A list of `Verdict` that shows itself as a table."""
+    """A list of `Verdict` that shows itself as a table.
+
+    Attributes
+    ----------
+    heading : str
+        Of the column of verdicts.
+    """
+
+    heading = "Verdict"
 
     def counts(self):
         """Count the verdicts per paper: dict of paper to dict of verdict to number."""
@@ -29,7 +37,7 @@ class Verdicts(list):
         columns["Paper's value"] = [html.escape(row.claim.paper_value or "–") for row in self]
         columns["Ours, default scale"] = [_cell(row.default, row.at_default) for row in self]
         columns["Ours, paper scale"] = [_cell(row.paper_scale, "") for row in self]
-        columns["Verdict"] = [
+        columns[self.heading] = [
             f'<span class="verdict {row.verdict.replace(" ", "-")}">{row.verdict}</span>'
             for row in self
         ]

@@ -32,6 +32,12 @@ class Learned(NamedTuple):
     provenance: dict
     preset: str
 
+    @property
+    def about(self):
+        """How much was learned from, in words."""
+        steps, size = self.parameters["n_steps"], self.parameters["size"]
+        return f"{steps} photographs of {size} pixels (chapter 7, preset {self.preset})"
+
 
 def learned_dictionaries(folder=RESULTS):
     """Dictionaries that chapter 7 learned, of the largest run there is.

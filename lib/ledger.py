@@ -49,6 +49,8 @@ class Claim(NamedTuple):
         The paper's own value.
     needs : str or None
         Data that may be missing, and without which the claim stays unmeasured.
+    if_run : str or None
+        What a run may leave out, and the claim with it.
     figure : str or None
         Label of the figure that shows it.
     """
@@ -62,6 +64,7 @@ class Claim(NamedTuple):
     rule: str | None = None
     paper_value: str | None = None
     needs: str | None = None
+    if_run: str | None = None
     figure: str | None = None
 
 
@@ -189,11 +192,16 @@ def save(run, *, claims=CLAIMS):
     Raises
     ------
     ValueError
-        A claim of the chapter has not been recorded, unless it names what data it needs.
+        A claim of the chapter has not been recorded, unless it names what data it needs, or what
+        a run may leave out.
         Nothing is written then.
     """
     own = {key: claim for key, claim in load_claims(claims).items() if claim.chapter == run.chapter}
-    missing = [key for key, claim in own.items() if key not in run.values and not claim.needs]
+    missing = [
+        key
+        for key, claim in own.items()
+        if key not in run.values and not (claim.needs or claim.if_run)
+    ]
     if missing:
         raise ValueError(f"chapter {run.chapter} must record every claim it has, misses {missing}")
     result = {name: getattr(run, name) for name in ("chapter", "preset", "parameters")}
@@ -210,13 +218,15 @@ def save(run, *, claims=CLAIMS):
     text = json.dumps(result, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     write_bytes(path, text.encode())
     at_scale = run.preset == "paper"
-    return Verdicts(
+    rows = Verdicts(
         Verdict(claim, None if at_scale else values, values if at_scale else None, "", outcome)
         for key, claim in own.items()
         if key in run.values
         for values in [run.values[key]]
         for outcome in [judge(claim, values)]
     )
+    rows.heading = "Verdict" if at_scale else "Rule, at this scale"
+    return rows
 
 
 def judge(claim, values):

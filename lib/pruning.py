@@ -1,4 +1,4 @@
-"""What pruning does to the codes of photographs (Ladret et al., § 3.2, Fig. 6)."""
+"""What pruning does to the codes of photographs (Ladret et al., § 3.3, Fig. 6)."""
 
 from typing import NamedTuple
 

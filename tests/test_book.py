@@ -62,7 +62,9 @@ def test_smoke_rerun(chapter, tmp_path, record_property):
     assert 50 < result["cost"]["peak_mb"] < 10_000
     assert result["parameters"] == chapters.preset_values(chapter, "smoke")
     claims = [claim for claim in ledger.load_claims().values() if claim.chapter == chapter]
-    assert {claim.id for claim in claims if not claim.needs} <= set(result["values"])
+    assert {claim.id for claim in claims if not (claim.needs or claim.if_run)} <= set(
+        result["values"]
+    )
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
@@ -433,6 +435,19 @@ def test_a_smaller_run_is_not_counted_as_the_papers():
     small = ledger.Verdict(claim, {"value": 1.0}, None, ledger.HOLDS, ledger.NOT_AT_SCALE)
     assert pages.outcome(small) == "holds in a smaller run"
     assert pages.outcome(small._replace(verdict=ledger.FAILS)) == ledger.FAILS
+
+
+def test_the_table_of_chapters_marks_smaller_runs(tmp_path):
+    rows = [("01_ou", "?", "none"), ("10_resnet", "?", "none")]
+    table = pages.table(rows, [ledger.RESULTS])
+    held = re.findall(r'data-label="Claims that hold">([^<]*)<', table)
+    ou, resnet = (
+        [v for v in ledger.verdicts([ledger.RESULTS]) if v.claim.chapter == chapter]
+        for chapter, _, _ in rows
+    )
+    judged = [row for row in ou if row.claim.rule]
+    assert held[0] == f"{sum(row.verdict == ledger.HOLDS for row in judged)} of {len(judged)}"
+    assert held[1].endswith(", in a smaller run") == (not any(row.paper_scale for row in resnet))
 
 
 def test_the_summary_counts_every_claim_once():

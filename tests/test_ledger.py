@@ -146,6 +146,19 @@ def test_default_scale_never_poses_as_paper_scale(book):
     assert judged(book)["c-one"][0] == "not run at paper scale"
 
 
+def test_what_a_run_may_leave_out_is_not_missing_data(book):
+    entries = yaml.safe_load((book / "claims.yml").read_text())
+    entries[2] = CLAIM | {"id": "c-three", "if_run": "two seeds"}
+    (book / "claims.yml").write_text(yaml.safe_dump(entries))
+    measure(book, 1.0)
+    assert judged(book)["c-three"] == ("not run at paper scale", "")
+
+
+def test_a_smaller_run_says_that_its_verdicts_are_at_its_scale(book):
+    assert read_table(measure(book, 1.0).html())[0][-1] == "Rule, at this scale"
+    assert read_table(measure(book, 1.0, "paper").html())[0][-1] == "Verdict"
+
+
 def test_fresh_results_replace_committed_ones(book, tmp_path):
     measure(book, 1.0)
     measure(book, 0.1, folder=tmp_path / "fresh")
