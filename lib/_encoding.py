@@ -8,7 +8,7 @@ from torch.nn.functional import interpolate
 
 from lib import codes, csc
 from lib._checks import check_choice, check_count, check_number
-from lib._tensors import check_coefficients, check_tensor, largest
+from lib._tensors import check_coefficients, check_problem, check_tensor, largest
 from lib.code_store import HALF, CodeStore
 
 SIZES = {"text": 128, "code": 64}
@@ -74,6 +74,7 @@ def encode(images, atoms, protocol, store, *, size=None, chunk=256, device=None,
         {"lmbda": codes.PROTOCOLS[protocol].lmbda} | CODER[protocol] | settings
     )
     size = SIZES[protocol] if size is None else check_count("size", size, 8)
+    check_problem(np.ones((1, size, size), np.float32), atoms, device, torch.float32)
     weight = L1_WEIGHT[protocol]
     about = {
         "coder": csc.VERSION,

@@ -1,6 +1,7 @@
 """Files that are there whole or not at all."""
 
 import os
+import uuid
 from pathlib import Path
 
 
@@ -13,7 +14,8 @@ def write_bytes(path, data):
         It cannot be written; a file of that name stays as it was, and the error names it.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Machines that share a folder may have processes of one number.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -135,8 +135,8 @@ def fit_curve(model, x, y, total=None):
             f"x and y must have one length, at least {k + 2} for model {model!r}, "
             f"got {len(x)} and {len(y)}"
         )
-    if y.min() < 0 or np.ptp(y) <= 1e-12 * y.max():
-        raise ValueError(f"y must be >= 0 and not all alike, got {y.min()} to {y.max()}")
+    if y.min() < 0 or y.max() == 0:
+        raise ValueError(f"y must be >= 0 and not all zero, got {y.min()} to {y.max()}")
     if not known.of_orientations and x.min() <= 0:
         raise ValueError(f"x must be > 0 for model {model!r}, got {x.min()}")
     if total is not None:
@@ -159,6 +159,7 @@ def fit_curve(model, x, y, total=None):
     rss = float(((y - curve) ** 2).sum())
     # What rounding leaves of a perfect fit.
     floor = len(y) * (np.finfo(float).eps * y.max()) ** 2
+    variation = float(((y - y.mean()) ** 2).sum())
     if total is None:
         likelihood = -len(y) / 2 * (np.log(2 * np.pi * max(rss, floor) / len(y)) + 1)
         weights = np.full(len(y), (len(y) - k) / max(rss, floor))
@@ -176,7 +177,7 @@ def fit_curve(model, x, y, total=None):
         dict(zip(names, errors.tolist(), strict=True)),
         curve,
         rss,
-        1 - rss / float(((y - y.mean()) ** 2).sum()),
+        1 - rss / variation if variation > floor else np.nan,
         float(likelihood),
         len(y) if total is None else total,
         k + (total is None),

@@ -22,7 +22,14 @@ class Grid:
         sample = np.arange(-(size // 2), (size + 1) // 2) / size
         self.rows, self.columns = np.meshgrid(sample, sample, indexing="ij")
         radius = np.hypot(self.rows, self.columns)
-        self.angle = np.arctan2(self.columns, self.rows)
+        # A sample at -1/2 stands for 1/2 as well: half of it is of either direction.
+        turns = [np.where(axis == -0.5, -1, 1) for axis in (self.rows, self.columns)]
+        both = formula == "text" and size % 2 == 0
+        self.angles = [
+            np.arctan2(self.columns * across, self.rows * down)
+            for down in ((1, turns[0]) if both else (1,))
+            for across in ((1, turns[1]) if both else (1,))
+        ]
         self.kept = (radius > 0) & ((radius < 0.5) | (formula == "text"))
         self.radius = np.where(self.kept, radius, 1.0)
         # Inverse Fourier transform along one axis, about the central pixel.
@@ -42,19 +49,23 @@ class Grid:
         )
         ratio = np.log(self.radius / f0)
         if self.formula == "code":
-            exponent = np.cos(self.angle - theta) / b_theta**2 - 0.5 * (ratio / bandwidth) ** 2
+            exponents = [np.cos(self.angles[0] - theta) / b_theta**2]
+            along_frequency = -0.5 * (ratio / bandwidth) ** 2
         else:
-            exponent = np.cos(2 * (self.angle - theta)) / (2 * b_theta / _HALF_WIDTH) ** 2
-            exponent = exponent - 0.5 * (ratio / np.log1p(bandwidth / f0)) ** 2
-        exponent = np.where(self.kept, exponent, -np.inf)
-        # Less its maximum: a narrow lobe between samples must not vanish.
-        spectrum = np.exp(exponent - exponent.max(axis=(-2, -1), keepdims=True))
+            narrow = (2 * b_theta / _HALF_WIDTH) ** 2
+            exponents = [np.cos(2 * (angle - theta)) / narrow for angle in self.angles]
+            along_frequency = -0.5 * (ratio / np.log1p(bandwidth / f0)) ** 2
+        exponents = [np.where(self.kept, e + along_frequency, -np.inf) for e in exponents]
+        # Less the maximum: a narrow lobe between samples must not vanish.
+        largest = np.max([e.max(axis=(-2, -1), keepdims=True) for e in exponents], axis=0)
+        lobes = [np.exp(e - largest) for e in exponents]
         if self.formula == "code":
-            spectrum *= self.band / self.radius
+            spectrum = lobes[0] * self.band / self.radius
         else:
             # One half alone has the even atom as its real and the odd one as its imaginary part.
-            along = np.cos(self.angle - theta)
-            spectrum *= 1 + np.sign(np.where(np.abs(along) < 1e-9, 0, along))
+            sides = (np.cos(angle - theta) for angle in self.angles)
+            sides = (1 + np.sign(np.where(np.abs(side) < 1e-9, 0, side)) for side in sides)
+            spectrum = sum(lobe * side for lobe, side in zip(lobes, sides, strict=True))
         turn = np.exp(-2j * np.pi * (self.rows * row + self.columns * column))
         pairs = self.inverse @ (spectrum * turn) @ self.inverse.T * self.window(row, column)
         return pairs.reshape(*pairs.shape[:-2], -1)

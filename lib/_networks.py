@@ -52,6 +52,8 @@ def resnet18(in_channels, n_classes, protocol="code", seed=42):
     n_classes = check_count("n_classes", n_classes, 2)
     check_choice("protocol", protocol, RECIPES)
     seed = check_count("seed", seed, 0)
+    if seed >= 2**63:
+        raise ValueError(f"seed must be below 2**63, got {seed}")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model = published(num_classes=n_classes)

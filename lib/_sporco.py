@@ -37,7 +37,7 @@ def code_one(images, atoms, settings, rho, start):
         yield Result(
             i,
             torch.from_numpy(np.ascontiguousarray(maps)).to(images),
-            torch.from_numpy(solver.reconstruct().squeeze()).to(images),
+            torch.from_numpy(solver.reconstruct().reshape(image.shape)).to(images),
             int(last.Iter[-1]) + 1,
             bool(primal < settings.tol and dual < settings.tol),
             float(primal),

@@ -68,6 +68,13 @@ def check_problem(images, atoms, device, dtype):
         device = images.device if gpu else "cpu"
     device = check_device(device)
     images = check_tensor("images", images, 3, device, dtype)
+    peaks = images.abs().amax((1, 2))
+    least = 1e3 * torch.finfo(dtype).tiny ** 0.5
+    if bool(((peaks > 0) & (peaks < least)).any()):
+        raise ValueError(
+            f"images must be zero or reach magnitudes of {least:.3g} in {dtype}, whose squares "
+            f"are not lost, got one that reaches {float(peaks[peaks > 0].min()):.3g}"
+        )
     atoms = check_tensor("atoms", atoms, 3, device, dtype)
     check_fit(atoms, images.shape[1:])
     zero = torch.nonzero(atoms.abs().amax((1, 2)) == 0)

@@ -117,7 +117,8 @@ class Experiment:
 
     def path(self, cell):
         """File of a cell."""
-        name = f"{cell.scheme}-{cell.protocol}-c{cell.cutoff:g}-s{cell.seed}.json"
+        cutoff = repr(float(cell.cutoff)).removesuffix(".0")
+        name = f"{cell.scheme}-{cell.protocol}-c{cutoff}-s{cell.seed}.json"
         return self.folder / "cells" / name
 
     def about(self, cell):

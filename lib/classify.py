@@ -164,8 +164,13 @@ def train(
         )
     if len(x) < recipe.batch:
         raise ValueError(f"x must hold a batch of {recipe.batch} images at least, got {len(x)}")
-    about = [protocol, list(map(str, recipe)), epochs, seed, n_classes, *map(int, x.shape)]
-    about += [cutoff, size, precision, *map(_identity, (x, test_x, labels, test_labels))]
+    about = [protocol, list(map(str, recipe)), epochs, seed, int(n_classes), *map(int, x.shape)]
+    about += [
+        float(cutoff),
+        int(size),
+        precision,
+        *map(_identity, (x, test_x, labels, test_labels)),
+    ]
     about = repr(about)
     n_steps = epochs * (len(x) // recipe.batch)
     state = Trainer(x.shape[1], n_classes, protocol, seed, recipe, n_steps, device, precision)
@@ -207,11 +212,29 @@ def evaluate(model, x, labels, n_classes, batch=800, precision="float32"):
     Returns
     -------
     Evaluation
+
+    Raises
+    ------
+    ValueError
+        Images, labels and the network do not fit each other.
     """
+    if not isinstance(x, torch.Tensor):
+        raise ValueError(f"x must be a tensor, such as `inputs` makes, got {type(x).__name__}")
     x, labels = _check_data("x", x, "labels", labels, n_classes)
+    for name, given, layer, field in (
+        ("x", x.shape[1], "conv1", "in_channels"),
+        ("n_classes", n_classes, "fc", "out_features"),
+    ):
+        wanted = getattr(getattr(model, layer, None), field, given)
+        if wanted != given:
+            raise ValueError(f"{name} must fit the network's {wanted} {field}, got {given}")
     batch = check_count("batch", batch)
     check_choice("precision", precision, PRECISIONS)
-    return _evaluate(model, Inputs(x), labels, batch, precision)
+    training = model.training
+    try:
+        return _evaluate(model, Inputs(x), labels, batch, precision)
+    finally:
+        model.train(training)
 
 
 def _evaluate(model, x, labels, batch, precision):
@@ -265,7 +288,7 @@ def _memory(device):
 def _identity(x):
     """Hash of what is learned from, or tested on."""
     if isinstance(x, SparseCodes):
-        return digest(x.positions) + digest(x.values)
+        return digest(x.starts) + digest(x.positions) + digest(x.values)
     # NumPy has no bfloat16.
     return digest((x.float() if x.dtype == torch.bfloat16 else x).cpu().numpy())
 
@@ -276,10 +299,12 @@ def _recipe(protocol, batch, changes):
         raise ValueError(f"changes must be of {', '.join(Recipe._fields)}, got {unknown[0]}")
     recipe = RECIPES[protocol]._replace(**changes)
     batch = recipe.batch if batch is None else batch
-    check_number("rate", recipe.rate, 0, open_minimum=True)
-    check_number("weight_decay", recipe.weight_decay, 0)
-    # Batch normalisation needs two.
-    return recipe._replace(batch=check_count("batch", batch, 2))
+    return recipe._replace(
+        rate=check_number("rate", recipe.rate, 0, open_minimum=True),
+        weight_decay=check_number("weight_decay", recipe.weight_decay, 0),
+        # Batch normalisation needs two.
+        batch=check_count("batch", batch, 2),
+    )
 
 
 def _check_data(name, x, other, labels, n_classes):

@@ -131,6 +131,8 @@ def published_histograms(n=0):
 
     def load(name):
         rows = np.load(folder / f"{name}.npy", allow_pickle=False)
+        if n > len(rows):
+            raise ValueError(f"n must be at most {len(rows)}, got {n}")
         return rows[np.linspace(0, len(rows) - 1, n).round().astype(int)] if n else rows
 
     magnitudes = load("hist_coeffs_btheta")
@@ -178,7 +180,7 @@ def count_codes(images, atoms, theta, n_theta, lmbda, *, edges=EDGES, rescale=Fa
         values = np.abs(coefficients.values().numpy().astype(float))
         used = values > 0
         atom, values = coefficients.indices()[0].numpy()[used], values[used]
-        if rescale:
+        if rescale and len(values):
             values = values.mean() * values / _group_means(atom, values, len(atoms))[atom]
         orientations = np.bincount(own[atom], minlength=n_theta)
         table, below, above = magnitude_counts(values, own[atom], n_theta, edges)
@@ -354,7 +356,9 @@ def circular_median(theta):
     distances = orientation_distance(theta[:, None], theta).mean(axis=1)
     # Left to themselves, rounding errors would choose among ties.
     tied = theta[distances <= distances.min() + 1e-9]
-    return float(np.angle(np.exp(2j * tied).sum()) / 2 % np.pi)
+    middle = float(np.angle(np.exp(2j * tied).sum()) / 2 % np.pi)
+    # What rounds to less than zero is π modulo π.
+    return middle if middle < np.pi else 0.0
 
 
 def orientation_distance(a, b):
@@ -376,7 +380,8 @@ def median_interval(values, rng, n_boot=2000, median=np.median):
     rng : numpy.random.Generator or int
     n_boot : int
     median : callable
-        Of a resample, such as `circular_median`.
+        Of a resample. Of orientations, give distances from their `circular_median`: quantiles
+        know no circle.
 
     Returns
     -------

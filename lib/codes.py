@@ -15,7 +15,7 @@ from lib._atom_bank import AtomBank, tile_pixels
 from lib._checks import SMALLEST, check_array, check_count, check_number
 from lib._files import check_folder
 from lib._stored_codes import ImageCode
-from lib._tensors import check_problem, largest
+from lib._tensors import check_device, check_problem, largest
 from lib.provenance import ROOT
 
 STORE = ROOT / "_build" / "codes"
@@ -204,20 +204,23 @@ def iter_codes(
     progress : bool
         Show a progress bar.
     **settings
-        Further arguments of `csc.sparse_code`, such as `max_iter` and `tol`.
+        Further arguments of `csc.sparse_code`, such as `max_iter` and `tol`, the same for all
+        images.
 
     Yields
     ------
     ImageCode
         In the order of the images.
     """
-    images = _check_images(images)
-    atoms = check_array("atoms", atoms, (None, None, None))
     settings["dtype"] = _check_precision(precision)
+    images = _check_images(images, settings["dtype"])
+    atoms = check_array("atoms", atoms, (None, None, None))
+    lmbda = check_number("lmbda", lmbda, 0.0)
+    device = check_device(device or "cpu")
     paths = [None] * len(images)
     if store is not None:
         check_folder(store)
-        base = _stored_codes.fingerprint(atoms, lmbda, settings)
+        base = _stored_codes.fingerprint(atoms.astype(images.dtype), lmbda, settings)
         paths = [Path(store) / f"{_stored_codes.digest(base, image)}.npz" for image in images]
     shape = (len(atoms), *images.shape[1:])
     # As many at a time as a tile of the coder takes, one at least.
@@ -358,10 +361,11 @@ def equal_quality(path, other):
     """
     if len(path) < 2 or len(other) < 2:
         raise ValueError("path and other must hold at least two values of λ each")
-    ours, theirs = (
-        (np.log2(1 - np.array([m.sparseness for m in p])), np.array([m.psnr for m in p]))
-        for p in (path, other)
-    )
+    with np.errstate(divide="ignore"):
+        ours, theirs = (
+            (np.log2(1 - np.array([m.sparseness for m in p])), np.array([m.psnr for m in p]))
+            for p in (path, other)
+        )
     shape = ours[0].shape[1:]
     psnr, density = np.empty(shape), np.empty(shape)
     for i in np.ndindex(shape):
@@ -371,8 +375,9 @@ def equal_quality(path, other):
     return psnr, density
 
 
-def _check_images(images):
-    images = check_array("images", images, (None, None, None)).astype(np.float32)
+def _check_images(images, dtype):
+    images = check_array("images", images, (None, None, None))
+    images = images.astype(np.float64 if dtype == torch.float64 else np.float32)
     if 0 in images.shape:
         raise ValueError(f"images must be at least one, of a pixel or more, got {images.shape}")
     return images
@@ -380,9 +385,12 @@ def _check_images(images):
 
 def _mean_gap(ours, theirs):
     """Mean difference of two curves (x, y) over the range of x that they share."""
-    (x, y), (other_x, other_y) = (curve[:, np.argsort(curve[0])] for curve in (ours, theirs))
-    low, high = max(x[0], other_x[0]), min(x[-1], other_x[-1])
-    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+    # Of a code without coefficients, or a perfect one, a coordinate is infinite.
+    finite = (curve[:, np.isfinite(curve).all(axis=0)] for curve in (ours, theirs))
+    (x, y), (other_x, other_y) = (curve[:, np.argsort(curve[0])] for curve in finite)
+    low = max(x.min(initial=np.inf), other_x.min(initial=np.inf))
+    high = min(x.max(initial=-np.inf), other_x.max(initial=-np.inf))
+    if not low < high:
         return np.nan
     at = np.linspace(low, high, 50)
     return float(np.mean(np.interp(at, x, y) - np.interp(at, other_x, other_y)))

@@ -279,7 +279,8 @@ def prune(coefficients, cutoff, *, relative=False):
             pruned.append(sparse_maps(x.indices()[:, keep], values[keep], x.shape))
         else:
             pruned.append(torch.where(x.abs() >= limit, x, 0))
-    return torch.stack(pruned)
+    pruned = torch.stack(pruned)
+    return pruned.coalesce() if pruned.is_sparse else pruned
 
 
 def _collect(results, images, k, settings, sparse, progress):
@@ -302,7 +303,7 @@ def _collect(results, images, k, settings, sparse, progress):
             numbers[name][r.image] = getattr(r, name)
         coefficients[r.image] = r.coefficients.to_sparse() if sparse else r.coefficients
     if sparse:
-        coefficients = torch.stack(coefficients)
+        coefficients = torch.stack(coefficients).coalesce()
     wrong = np.flatnonzero(~np.isfinite(numbers["objective"] + numbers["primal"] + numbers["dual"]))
     if len(wrong):
         raise NotFinite(int(wrong[0]), images.dtype)

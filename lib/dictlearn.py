@@ -154,7 +154,8 @@ def learn_dictionary(
             ) from error
 
     if checkpoint is not None:
-        check_folder(Path(checkpoint).parent)
+        path = Path(checkpoint)
+        check_folder(path if path.is_dir() else path.parent)
     norms = np.linalg.norm(atoms, axis=(1, 2), keepdims=True)
     d = torch.as_tensor(atoms / np.where(norms > 0, norms, 1), dtype=torch.float32, device=device)
     # Refuses what the coder does not take before work starts.

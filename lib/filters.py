@@ -100,11 +100,13 @@ def widths(weights):
     weights = check_array("weights", weights, (None,))
     if not weights.any():
         raise ValueError("weights must not be all zero")
-    changes = np.flatnonzero(weights[:-1] * weights[1:] < 0)
+    # A weight of exactly zero changes nothing; the weights around it may have different signs.
+    used = np.flatnonzero(weights)
+    changes = np.flatnonzero(np.diff(np.sign(weights[used])))
     first = float(len(weights))
     if len(changes):
-        k = changes[0]
-        first = k + weights[k] / (weights[k] - weights[k + 1])
+        k, n = used[changes[0]], used[changes[0] + 1]
+        first = k + (n - k) * weights[k] / (weights[k] - weights[n])
     frequencies, gains = frequency_response(weights)
     mean_frequency = (frequencies * gains**2).sum() / (gains**2).sum()
     time, power = np.arange(len(weights)), weights**2 / (weights**2).sum()
@@ -142,9 +144,11 @@ def fit_gaussian_derivative(weights):
         basis = shape(*parameters)
         return weights - basis * (basis @ weights) / (basis @ basis)
 
-    # The amplitude is eliminated; what is left is fitted from several widths, for it is not convex.
+    # The amplitude is eliminated; what is left is not convex: it is fitted from several places and
+    # widths.
     limits = ([-len(weights), 0.3], [len(weights), len(weights)])
-    starts = [(width, width) for width in (1.0, 3.0, min(8.0, len(weights)))]
+    widths = (1.0, 3.0, min(8.0, len(weights)))
+    starts = [(t, width) for width in widths for t in np.arange(0, len(weights), 2 * width)]
     fits = [optimize.least_squares(residual, start, bounds=limits) for start in starts]
     fit = weights - min(fits, key=lambda result: result.cost).fun
     return fit, float(np.corrcoef(weights, fit)[0, 1])

@@ -102,7 +102,7 @@ def orientation_histogram(images, n_bins=18, weighted=False):
     magnitude, theta = gradients(images)
     shape = magnitude.shape[:-2]
     magnitude = magnitude.reshape(-1, magnitude.shape[-2] * magnitude.shape[-1])
-    bins = np.minimum((theta * (n_bins / np.pi)).astype(np.intp), n_bins - 1)
+    bins = np.minimum((theta / np.pi * n_bins).astype(np.intp), n_bins - 1)
     bins = bins.reshape(magnitude.shape) + n_bins * np.arange(len(magnitude))[:, None]
     weights = magnitude if weighted else magnitude > 0
     sums = np.bincount(bins.ravel(), weights.ravel(), n_bins * len(magnitude))

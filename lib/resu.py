@@ -155,7 +155,10 @@ class ReSULayer(TransformerMixin, BaseEstimator):
             raise ValueError(f"center must be True or False, got {self.center!r}")
         if len(self.units) == 0:
             raise ValueError("units must hold at least one unit, got none")
-        for direction, rectification in self.units:
+        for unit in self.units:
+            if np.ndim(unit) != 1 or len(unit) != 2:
+                raise ValueError(f"units must hold (direction, rectification), got {unit!r}")
+            direction, rectification = unit
             check_count("direction", direction)
             _check_rectification(rectification)
 

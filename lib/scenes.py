@@ -91,8 +91,8 @@ def scan(contrast, rows, zscore=True, noise_std=0.0, rng=None):
     ----------
     contrast : ndarray (height, width)
     rows : int or sequence of int
-        A number of rows, spread evenly over the height (never the first or last one), or the rows
-        themselves, from 0 to height - 1.
+        A number of rows, those in the middle of as many equal bands, or the rows themselves, from
+        0 to height - 1.
     zscore : bool, default True
         Give each row mean 0 and standard deviation 1 (before the noise).
     noise_std : float, default 0

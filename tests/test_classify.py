@@ -110,6 +110,51 @@ def test_evaluate_counts(digits):
     assert result.loss == pytest.approx(float(loss), rel=1e-4)
 
 
+def test_evaluate_refuses_what_does_not_fit_and_leaves_the_mode(digits, stored):
+    x, labels = digits
+    model = classify.resnet18(1, 10).train()
+    classify.evaluate(model, x[:4], labels[:4], 10)
+    assert model.training
+    for change, message in (
+        ({"x": stored[3].load()}, "x must be a tensor"),
+        ({"x": x.repeat(1, 2, 1, 1)}, "x must fit the network's 1 in_channels, got 2"),
+        ({"n_classes": 12}, "n_classes must fit the network's 10 out_features, got 12"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            classify.evaluate(
+                **{"model": model, "x": x, "labels": labels, "n_classes": 10} | change
+            )
+
+
+def test_a_checkpoint_is_of_the_same_settings_however_they_are_written(digits, tmp_path):
+    path = tmp_path / "state.pt"
+    first = _train(digits, checkpoint=path, epochs=1, weight_decay=0.0, cutoff=0.0, size=32)
+    same = {"weight_decay": 0, "cutoff": 0, "size": np.int64(32)}
+    assert _equal(first, _train(digits, checkpoint=path, epochs=1, **same))
+
+
+def test_codes_that_differ_in_where_images_start_are_others():
+    positions, values = np.array([0, 1, 2]), np.ones(3, dtype=np.float16)
+    pair = [
+        code_store.SparseCodes(np.array(starts), positions, values, (1, 2, 2))
+        for starts in ([0, 1, 3], [0, 2, 3])
+    ]
+    assert classify._identity(pair[0]) != classify._identity(pair[1])
+
+
+def test_encode_writes_nothing_before_it_refuses(tmp_path):
+    images = np.random.default_rng(0).random((2, 9, 9))
+    for change in (
+        {"atoms": np.zeros((1, 3, 3))},
+        {"atoms": np.ones((1, 50, 50))},
+        {"device": "abacus"},
+    ):
+        arguments = {"images": images, "atoms": np.ones((1, 3, 3)), "protocol": "code"} | change
+        with pytest.raises(ValueError, match=r"^atoms|^device"):
+            classify.encode(**arguments, store=tmp_path / "codes", size=16)
+        assert not (tmp_path / "codes").exists()
+
+
 def test_networks():
     text, code = (classify.resnet18(144, 10, protocol) for protocol in ("text", "code"))
     assert text.conv1.weight.shape == (64, 144, 7, 7)

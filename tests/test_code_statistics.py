@@ -183,3 +183,15 @@ def test_median_interval_covers_the_truth():
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_medians_at_the_border_are_within_the_range():
+    for theta in ([0.1, np.pi - 0.1], [-1e-17], [np.pi]):
+        assert cs.circular_median(theta) == 0
+
+
+def test_one_flat_histogram_stops_nothing():
+    x = (np.arange(12) + 0.5) * np.pi / 12
+    histograms = np.stack([1 + np.exp(2 * np.cos(2 * x)), np.ones(12)])
+    fits = cs.fit_models(cs.ORIENTATION_MODELS, x, histograms)
+    assert np.argmin(fits.bic[:, 1]) == cs.ORIENTATION_MODELS.index("uniform")

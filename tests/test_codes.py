@@ -5,7 +5,7 @@ import pytest
 import torch
 from sporco.signal import local_contrast_normalise
 
-from lib import codes, csc
+from lib import _stored_codes, codes, csc
 
 
 @pytest.fixture
@@ -101,6 +101,47 @@ def test_only_what_is_missing_or_damaged_is_coded_again(problem, tmp_path, monke
     assert sum(coded) == 2
     for a, b in zip(first, again, strict=True):
         torch.testing.assert_close(a.coefficients.to_dense(), b.coefficients.to_dense())
+
+
+def test_whatever_is_damaged_in_a_stored_code_it_is_coded_again(problem, tmp_path):
+    images, atoms = problem
+    wanted = next(codes.iter_codes(images[:1], atoms, 0.1, store=tmp_path, max_iter=5))
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    shape = wanted.coefficients.shape
+    # Flags and versions of the archive, where its reader raises errors of many kinds.
+    for at in range(0, len(whole), 7):
+        for bit in (1, 8, 64):
+            damaged = bytearray(whole)
+            damaged[at] ^= bit
+            path.write_bytes(damaged)
+            found = _stored_codes.read(path, shape)
+            assert found is None or found.coefficients.shape == shape
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"device": "abacus"}, "device"),
+        ({"device": "mps"}, "device"),
+        ({"lmbda": None}, "lmbda"),
+        ({"lmbda": "x"}, "lmbda"),
+    ],
+)
+def test_iter_codes_refuses(problem, tmp_path, change, message):
+    images, atoms = problem
+    arguments = {"images": images, "atoms": atoms, "lmbda": 0.1, "store": tmp_path} | change
+    with pytest.raises(ValueError, match=f"^{message} must"):
+        next(codes.iter_codes(**arguments))
+
+
+def test_atoms_that_differ_in_double_precision_have_files_of_their_own(problem, tmp_path):
+    images, atoms = problem
+    for scale in (1, 1 + 1e-12):
+        scaled = atoms.astype(float) * scale
+        how = {"store": tmp_path, "max_iter": 5, "precision": "float64"}
+        list(codes.iter_codes(images[:1], scaled, 0.1, **how))
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
@@ -207,6 +248,18 @@ def test_equal_quality_follows_iterations():
     psnr, ratio = codes.equal_quality(followed, still)
     np.testing.assert_allclose(psnr, [[0, 0], [3, 3]], atol=1e-9)
     np.testing.assert_allclose(ratio, [[0, 0], [-0.6, -0.6]], atol=1e-9)
+
+
+def test_empty_and_perfect_codes_do_not_enter_the_comparison():
+    def path(*points):
+        return [codes.Measures([p], [s], None, None, None) for s, p in points]
+
+    ours, theirs = path((0.90, 30.0), (0.95, 25.0)), path((0.90, 31.0), (0.95, 26.0), (0.99, 20.0))
+    plain = codes.equal_quality(ours, theirs)
+    np.testing.assert_allclose(plain[0], -1)
+    for extra in ((1.0, 10.0), (0.2, np.inf)):
+        found = codes.equal_quality(ours + path(extra), theirs)
+        np.testing.assert_allclose(found, plain)
 
 
 def test_no_common_range_is_nan():

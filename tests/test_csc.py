@@ -656,6 +656,30 @@ def test_the_image_whose_code_is_not_finite_is_named():
     assert caught.value.image == 1
 
 
+@pytest.mark.parametrize(("dtype", "scale"), [(torch.float32, 1e-22), (torch.float64, 1e-160)])
+def test_images_whose_squares_are_lost_are_refused(problem, dtype, scale):
+    images, atoms = problem
+    with pytest.raises(ValueError, match=r"^images must be zero or reach magnitudes of"):
+        csc.sparse_code(images * scale, atoms, 0.1 * scale, rho=5.0, dtype=dtype)
+    images = np.stack([0 * images[0], images[0]])
+    assert csc.sparse_code(images, atoms, 0.1, max_iter=3, dtype=dtype).n_iter.tolist() == [1, 3]
+
+
+def test_sporco_s_objective_of_images_one_pixel_wide():
+    rng = np.random.default_rng(4)
+    images, atoms = rng.standard_normal((2, 8, 1)), rng.standard_normal((2, 3, 1))
+    how = {"max_iter": 20, "tol": 0, "dtype": torch.float64}
+    ours, theirs = (csc.sparse_code(images, atoms, 0.1, solver=s, **how) for s in csc.SOLVERS)
+    np.testing.assert_allclose(ours.objective, theirs.objective, rtol=1e-9)
+
+
+def test_sparse_coefficients_can_be_indexed_at_once(problem):
+    code = csc.sparse_code(*problem, 0.1, max_iter=20, sparse=True).coefficients
+    for maps in (code, csc.prune(code, 0.05)):
+        assert maps.is_coalesced()
+        assert len(maps.values()) == int(maps.to_dense().count_nonzero())
+
+
 @pytest.mark.parametrize("axis", range(3))
 def test_arrays_read_backwards(problem, axis):
     """Also where the axis that is reversed has one entry, which torch does not like."""

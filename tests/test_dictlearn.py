@@ -398,3 +398,14 @@ def test_refusals(change, message):
     }
     with pytest.raises(ValueError, match=message):
         learn_dictionary(**(arguments | change))
+
+
+def test_a_folder_of_checkpoints_is_probed_itself(problem, tmp_path, monkeypatch):
+    probed = []
+    monkeypatch.setattr(dictlearn, "check_folder", probed.append)
+    folder = tmp_path / "all"
+    folder.mkdir()
+    images, atoms = problem
+    for path in (folder, folder / "one.npz"):
+        dictlearn.learn_dictionary(images, atoms, 0.1, 1, max_iter=2, rng=0, checkpoint=path)
+    assert probed == [folder, folder]

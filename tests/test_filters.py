@@ -68,6 +68,8 @@ def test_widths_of_filters_known_in_closed_form():
     assert box["rms"] == pytest.approx(np.sqrt((4**2 - 1) / 12))
     assert widths(np.array([3.0, 1.0, -1.0, 0.0]))["first lobe"] == pytest.approx(1.5)
     assert widths(np.array([3.0, -1.0, 1.0]))["first lobe"] == pytest.approx(0.75)
+    assert widths(np.array([1.0, 0.0, -1.0]))["first lobe"] == pytest.approx(1)
+    assert widths(np.array([0.0, 2.0, 0.0, 0.0, -1.0]))["first lobe"] == pytest.approx(3)
     # White: the mean of frequencies from 0 to 1/2 is 1/4.
     assert widths(np.eye(9)[0])["inverse mean frequency"] == pytest.approx(4 / (2 * np.pi))
 
@@ -91,7 +93,9 @@ def test_widths_do_not_depend_on_scale_and_refuse_zero():
         widths(np.zeros(5))
 
 
-@pytest.mark.parametrize(("centre", "width"), [(5.0, 2.0), (0.5, 6.0), (12.3, 1.1)])
+@pytest.mark.parametrize(
+    ("centre", "width"), [(5.0, 2.0), (0.5, 6.0), (12.3, 1.1), (31.0, 3.0), (25.0, 1.5)]
+)
 @pytest.mark.parametrize("amplitude", [3.0, -0.2])
 def test_a_planted_gaussian_derivative_is_found(centre, width, amplitude):
     t = np.arange(40)

@@ -277,8 +277,8 @@ def test_published_orientations_have_their_peaks_at_the_cardinals():
         ({"x": np.arange(65.0)}, "x must be > 0 for model 'exponential', got 0.0"),
         ({"x": np.ones(4)}, "x and y must have one length, at least 4"),
         ({"x": np.ones(3), "y": np.arange(3.0)}, "x and y must have one length, at least 4"),
-        ({"y": -np.ones(65)}, "y must be >= 0 and not all alike"),
-        ({"y": np.ones(65)}, "y must be >= 0 and not all alike"),
+        ({"y": -np.ones(65)}, "y must be >= 0 and not all zero"),
+        ({"y": np.zeros(65)}, "y must be >= 0 and not all zero"),
         ({"y": np.full(65, np.nan)}, "y must be finite"),
         ({"total": 0}, "total must be"),
         ({"total": 10.5}, "total must be"),
@@ -299,3 +299,11 @@ def test_other_bad_input_is_refused():
         bic(0.0, 0, 1)
     with pytest.raises(ValueError, match="at least 8"):
         fit_double_von_mises([])
+
+
+@pytest.mark.parametrize("total", [None, 1200])
+def test_a_flat_histogram_is_uniform(total):
+    models = ("uniform", "von mises", "double von mises")
+    fits = {m: fit_curve(m, ANGLES, np.full(len(ANGLES), 0.02), total) for m in models}
+    assert min(fits, key=lambda m: fits[m].bic) == "uniform"
+    assert np.isnan(fits["uniform"].r2)

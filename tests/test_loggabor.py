@@ -143,11 +143,25 @@ def test_text_atoms_have_the_spectrum_of_equation_3():
     assert abs(spectrum[0, 0]) < 1e-12
 
 
-def test_text_atoms_are_symmetric_in_theta_and_quadrature_in_phase():
-    for phase in (0.0, 0.4, np.pi / 2):
-        here = log_gabor(13, 0.3, 0.3, phase, formula="text")
-        there = log_gabor(13, 0.3 + np.pi, 0.3, -phase, formula="text")
-        np.testing.assert_allclose(here, there, atol=1e-12)
+@pytest.mark.parametrize("size", [12, 13])
+@pytest.mark.parametrize("theta", [0.0, 0.1, 0.3, 1.4, np.pi / 2])
+@pytest.mark.parametrize("phase", [0.0, 0.4, np.pi / 2])
+def test_text_atoms_know_neither_the_sign_of_theta_nor_left_from_right(size, theta, phase):
+    here = log_gabor(size, theta, 0.3, phase, formula="text")
+    there = log_gabor(size, theta + np.pi, 0.3, -phase, formula="text")
+    np.testing.assert_allclose(here, there, atol=1e-12)
+    # Mirrored about the central pixel, which even sizes have no partner for at their edge.
+    mirrored = log_gabor(size, -theta, 0.3, phase, formula="text")
+    first = 1 - size % 2
+    np.testing.assert_allclose(here[:, first:], mirrored[:, first:][:, ::-1], atol=1e-12)
+
+
+def test_narrow_text_atoms_at_the_highest_frequency_are_finite():
+    atom = log_gabor(12, np.pi / 2, 0.76, np.pi / 2, f0=1.6, bandwidth=0.004, formula="text")
+    assert np.isfinite(atom).all()
+
+
+def test_text_atoms_are_quadrature_in_phase():
     even, odd = (log_gabor(13, 0.3, 0.3, p, formula="text") for p in (0, np.pi / 2))
     np.testing.assert_allclose(even, even[::-1, ::-1], atol=1e-12)
     np.testing.assert_allclose(odd, -odd[::-1, ::-1], atol=1e-12)

@@ -172,3 +172,12 @@ def test_textures_are_seeded_and_turn_with_theta():
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("n_bins", [18, 26, 52, 54, 98])
+def test_contours_on_the_edge_of_a_bin_are_in_the_bin_that_begins_there(n_bins):
+    ramp = np.tile(np.arange(8.0), (8, 1))
+    for image, share in ((ramp, 1 / 2), (ramp + ramp.T, 1 / 4), (ramp - ramp.T, 3 / 4)):
+        (found,) = np.flatnonzero(orientation_histogram(image, n_bins))
+        if n_bins * share % 1 == 0:
+            assert found in (n_bins * share, n_bins * (1 - share))

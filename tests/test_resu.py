@@ -576,3 +576,9 @@ def test_nothing_answers_before_it_has_learned():
     for model in (network(), ReSULayer(5, 5, [L3]), ReSU(5, 5)):
         with pytest.raises(ValueError, match="not fitted"):
             model.transform(GOOD[0])
+
+
+@pytest.mark.parametrize("units", [[1, 2], [(1, "on", 3)], [[]]])
+def test_units_that_are_no_pairs_are_named(units):
+    with pytest.raises(ValueError, match=r"^units must hold \(direction, rectification\)"):
+        ReSULayer(5, 5, units).fit(np.random.default_rng(0).standard_normal(100))
