@@ -62,8 +62,8 @@ def format_values(values):
         low, high = values.get(f"{name}_low"), values.get(f"{name}_high")
         if name.endswith(("_low", "_high")) and name.rsplit("_", 1)[0] in values:
             continue
-        text = f"{name.replace('_', ' ')} {value:.3g}" if name != "value" else f"{value:.3g}"
-        parts.append(text + (f" [{low:.3g}, {high:.3g}]" if None not in (low, high) else ""))
+        text = f"{name.replace('_', ' ')} {value:.4g}" if name != "value" else f"{value:.4g}"
+        parts.append(text + (f" [{low:.4g}, {high:.4g}]" if None not in (low, high) else ""))
     return "; ".join(parts)
 
 

@@ -271,7 +271,7 @@ def test_intervals_stand_behind_their_value():
     values = {"a_b": 1.0, "a_b_low": 0.5, "a_b_high": 2.0, "dc_low_noise": 3.0, "c_low": 4.0}
     text = "a b 1 [0.5, 2]; dc low noise 3; c low 4"
     assert _verdict_table.format_values(values) == text
-    assert _verdict_table.format_values({"value": 0.51239, "value_low": 0.0}) == "0.512"
+    assert _verdict_table.format_values({"value": 0.51239, "value_low": 0.0}) == "0.5124"
 
 
 def read_table(page):
