@@ -68,19 +68,25 @@ def check_problem(images, atoms, device, dtype):
         device = images.device if gpu else "cpu"
     device = check_device(device)
     images = check_tensor("images", images, 3, device, dtype)
-    peaks = images.abs().amax((1, 2))
-    least = 1e3 * torch.finfo(dtype).tiny ** 0.5
-    if bool(((peaks > 0) & (peaks < least)).any()):
-        raise ValueError(
-            f"images must be zero or reach magnitudes of {least:.3g} in {dtype}, whose squares "
-            f"are not lost, got one that reaches {float(peaks[peaks > 0].min()):.3g}"
-        )
+    check_squares("images", images)
     atoms = check_tensor("atoms", atoms, 3, device, dtype)
     check_fit(atoms, images.shape[1:])
     zero = torch.nonzero(atoms.abs().amax((1, 2)) == 0)
     if len(zero):
         raise ValueError(f"atoms must not be zero, got a zero atom at index {int(zero[0])}")
     return images, atoms, device
+
+
+def check_squares(name, images):
+    """Raise ValueError if the squares of all pixels of an image, not all zero, are lost."""
+    peaks = images.abs().amax((-2, -1)).flatten()
+    least = 1e3 * torch.finfo(images.dtype).tiny ** 0.5
+    lost = peaks[(peaks > 0) & (peaks < least)]
+    if len(lost):
+        raise ValueError(
+            f"{name} must be zero or reach magnitudes of {least:.3g} in {images.dtype}, whose "
+            f"squares are not lost, got one that reaches {float(lost.min()):.3g}"
+        )
 
 
 def check_fit(atoms, shape):

@@ -15,7 +15,7 @@ from scipy.linalg import hankel
 from lib import _admm
 from lib._atom_bank import AtomBank
 from lib._checks import check_array, check_count, check_counts, check_number, check_rng
-from lib._tensors import check_problem, check_tensor, largest
+from lib._tensors import check_problem, check_squares, check_tensor, largest
 from lib.cca import PastFutureCCA
 
 RELAX = 1.8
@@ -170,6 +170,7 @@ def _problem(image, atoms, lmbda, rho):
     """Image and atoms as tensors on the device of the image, λ and ρ as floats."""
     device = image.device if isinstance(image, torch.Tensor) else "cpu"
     image = check_tensor("image", image, 2, device, torch.float32)
+    check_squares("image", image)
     _, atoms, _ = check_problem(image[None], atoms, image.device, torch.float32)
     most = largest(torch.float32)
     lmbda = check_number("lmbda", lmbda, 0, maximum=most)

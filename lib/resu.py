@@ -156,7 +156,7 @@ class ReSULayer(TransformerMixin, BaseEstimator):
         if len(self.units) == 0:
             raise ValueError("units must hold at least one unit, got none")
         for unit in self.units:
-            if np.ndim(unit) != 1 or len(unit) != 2:
+            if not isinstance(unit, (tuple, list)) or len(unit) != 2:
                 raise ValueError(f"units must hold (direction, rectification), got {unit!r}")
             direction, rectification = unit
             check_count("direction", direction)
