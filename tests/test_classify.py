@@ -155,6 +155,11 @@ def test_encode_writes_nothing_before_it_refuses(tmp_path):
         assert not (tmp_path / "codes").exists()
 
 
+def test_seeds_beyond_torch_s_are_named():
+    with pytest.raises(ValueError, match=r"^seed must be below 2\*\*63"):
+        classify.resnet18(1, 2, seed=2**63)
+
+
 def test_networks():
     text, code = (classify.resnet18(144, 10, protocol) for protocol in ("text", "code"))
     assert text.conv1.weight.shape == (64, 144, 7, 7)

@@ -259,6 +259,22 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
 
 
+def test_two_writers_with_one_process_number_do_not_meet(tmp_path, monkeypatch):
+    """As on machines that share a folder: one writes while the other is about to rename."""
+    path, replace, renamed = tmp_path / "r.json", os.replace, []
+
+    def late(source, target):
+        renamed.append(source)
+        if len(renamed) == 1:
+            _files.write_bytes(path, b"other")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", late)
+    _files.write_bytes(path, b"one")
+    assert path.read_bytes() == b"one"
+    assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
+
+
 def test_a_folder_that_takes_no_file_is_refused_and_a_good_one_left_empty(tmp_path):
     _files.check_folder(tmp_path / "new" / "folder")
     assert list((tmp_path / "new").rglob("*")) == [tmp_path / "new" / "folder"]
