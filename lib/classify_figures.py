@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from scipy.stats import binomtest
 
 from lib.plotting import WIDTH
 
@@ -208,4 +209,29 @@ def pruned(shares):
     axes[0].invert_yaxis()
     if shares:
         axes[1].legend()
+    return figure
+
+
+def readouts(right):
+    """Accuracy of a linear classifier against pruning, with Wilson's intervals.
+
+    Parameters
+    ----------
+    right : dict of (str, float) to ndarray (n,)
+        By scheme and pruning: 100 for each test image that was classified correctly, 0 otherwise.
+    """
+    figure, ax = plt.subplots(figsize=(0.7 * WIDTH, 3.6))
+    for scheme in dict.fromkeys(name for name, _ in right):
+        found = sorted((c, hits) for (name, c), hits in right.items() if name == scheme)
+        means = np.array([hits.mean() for _, hits in found])
+        ends = [
+            binomtest(int((hits > 0).sum()), len(hits)).proportion_ci(method="wilson")
+            for _, hits in found
+        ]
+        errors = np.abs(100 * np.array([(e.low, e.high) for e in ends]).T - means)
+        at = [c + 0.006 * list(NAMES).index(scheme) for c, _ in found]
+        ax.errorbar(at, means, errors, fmt="o-", color=_color(scheme), label=NAMES[scheme])
+    ax.set(xlabel="threshold c, relative to the largest coefficient", ylabel="accuracy (%)")
+    if right:
+        figure.legend(loc="outside lower center", ncols=2)
     return figure

@@ -46,6 +46,7 @@ from lib import (
     peers,
     processes,
     pruning,
+    readout,
     recordings,
     resu,
     scan,
@@ -712,6 +713,14 @@ CALLS = {
             **{"starts": CODES.starts, "positions": CODES.positions, "values": CODES.values},
             **{"maps": np.array([2, 8, 8]), "rows": np.array([3, 0])},
         },
+    ),
+    "readout.pooled": Call(
+        lambda n_cells, cutoff: readout.pooled(CODES, n_cells, cutoff),
+        {"n_cells": 3, "cutoff": 0.25},
+    ),
+    "readout.linear_readout": Call(
+        readout.linear_readout,
+        {"train": IMAGES[0], "labels": np.arange(10) % 2, "test": IMAGES[1]},
     ),
     "cells.grid": Call(
         lambda cutoffs, seeds: cells.grid(["code"], ["few", "grey"], cutoffs, seeds),

@@ -188,6 +188,20 @@ def test_claims_need_their_cells():
     assert whole["cls-table"]["n_cells"] == 12
 
 
+def test_interval_of_a_loss_is_that_of_newcombe():
+    """His example (a) of 1998: 56 of 70 and 48 of 80 differ by 0.2, from 0.0524 to 0.3339."""
+    from scipy.stats import binomtest
+
+    found = {}
+    for c, (right, n) in zip((0.0, 0.5), ((56, 70), (48, 80)), strict=True):
+        low, high = binomtest(right, n).proportion_ci(method="wilson")
+        values = (100 * right / n, 0.0, 100 * low, 100 * high, 1)
+        found |= {(name, c): cell_table.Accuracy(*values) for name in cell_table.TABLE_1}
+    values = cell_table.table_claims(found, 75)["cls-robust"]
+    for end, expected in (("", 20), ("_low", 5.24), ("_high", 33.39)):
+        assert values[f"het_before{end}"] == pytest.approx(expected, abs=0.005)
+
+
 def test_published_numbers_hold_their_own_claims():
     from lib import ledger
 

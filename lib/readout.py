@@ -1,0 +1,89 @@
+"""What a linear classifier reads from codes: a question that some thousand images can answer.
+
+A deep network needs more images than a laptop codes in minutes before it tells dictionaries apart.
+Pooled coefficients and one linear layer (Coates, Ng and Lee 2011) need far fewer.
+"""
+
+import numpy as np
+
+from lib._checks import as_array, check_array, check_count, check_number
+from lib.code_store import SparseCodes
+
+_PENALTIES = np.logspace(0, 6, 13)
+
+
+def pooled(codes, n_cells=4, cutoff=0.0):
+    """Sums of the magnitudes of coefficients, of each atom over each cell of a coarse grid.
+
+    Parameters
+    ----------
+    codes : SparseCodes
+        Of n images and K atoms.
+    n_cells : int
+        Cells along each side of an image.
+    cutoff : float
+        Coefficients below this fraction of their image's largest magnitude do not count.
+
+    Returns
+    -------
+    ndarray (n, K · n_cells · n_cells)
+        Atom after atom, each with its cells row by row.
+
+    Raises
+    ------
+    ValueError
+        Codes are not `SparseCodes`, cells are smaller than a pixel, or `cutoff` is above 1.
+    """
+    if not isinstance(codes, SparseCodes):
+        raise ValueError(f"codes must be SparseCodes, got {type(codes).__name__}")
+    n, *maps = codes.shape
+    n_cells = check_count("n_cells", n_cells)
+    if n_cells > min(maps[1:]):
+        raise ValueError(f"n_cells must be at most {min(maps[1:])}, got {n_cells}")
+    cutoff = check_number("cutoff", cutoff, 0.0, maximum=1.0)
+    image = np.repeat(np.arange(n), np.diff(codes.starts))
+    magnitudes = np.abs(codes.values.astype(float))
+    largest = np.zeros(n)
+    np.maximum.at(largest, image, magnitudes)
+    magnitudes[magnitudes < cutoff * largest[image]] = 0
+    atom, *place = np.unravel_index(codes.positions, maps)
+    y, x = (
+        where.astype(np.int64) * n_cells // side
+        for where, side in zip(place, maps[1:], strict=True)
+    )
+    bins = np.ravel_multi_index((image, atom, y, x), (n, maps[0], n_cells, n_cells))
+    return np.bincount(bins, magnitudes, n * maps[0] * n_cells**2).reshape(n, -1)
+
+
+def linear_readout(train, labels, test):
+    """Classes that a linear classifier gives to test images.
+
+    Features are standardised; ridge regression on the classes has the penalty, of 10⁰ to 10⁶,
+    with the least leave-one-out error on the training images.
+
+    Parameters
+    ----------
+    train : ndarray (n, m)
+        Features of the images to learn from.
+    labels : ndarray (n,)
+        Their classes, whole numbers, two different ones at least.
+    test : ndarray (k, m)
+
+    Returns
+    -------
+    ndarray (k,)
+        Of the type of `labels`.
+    """
+    from sklearn.linear_model import RidgeClassifierCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    train = check_array("train", train, (None, None))
+    test = check_array("test", test, (None, train.shape[1]))
+    labels = as_array("labels", labels, "iu")
+    if labels.shape != (len(train),):
+        raise ValueError(f"labels must have shape ({len(train)},), got {labels.shape}")
+    if not len(test) or not train.size or len(np.unique(labels)) < 2:
+        raise ValueError("train must hold features of images of two classes, test of one at least")
+    model = make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=_PENALTIES))
+    return model.fit(train, labels).predict(test)
