@@ -159,6 +159,32 @@ def table_claims(accuracies, test_size):
     return {claim: values | sizes for claim, values in found.items()}
 
 
+def scale_claims(accuracies, larger, factors):
+    """Values for the claim on the scale of coefficients, if its cells are there.
+
+    Parameters
+    ----------
+    accuracies, larger : dict of (str, float) to Accuracy
+        By scheme and pruning, of one protocol: on codes as they are, and multiplied.
+    factors : dict of str to float
+        By scheme, what codes were multiplied by.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        As in `table_claims`.
+    """
+    values = {}
+    for name in ("hom_after", "het_after"):
+        key = (name, 0.0)
+        if key not in accuracies or key not in larger:
+            return {}
+        for label, found in ((name, accuracies[key]), (f"{name}_larger", larger[key])):
+            values |= {label: found.best, f"{label}_low": found.low, f"{label}_high": found.high}
+        values[f"{name}_factor"] = factors[name]
+    return {"cls-scale": values}
+
+
 def _loss(plain, pruned):
     """Difference of two accuracies, and its interval from theirs (Newcombe 1998, method 10).
 

@@ -27,12 +27,23 @@ GREY = "grey"
 
 
 class Cell(NamedTuple):
-    """What one network is trained on."""
+    """What one network is trained on.
+
+    Attributes
+    ----------
+    protocol, scheme : str
+    cutoff : float
+        Pruning, see `classify.inputs`.
+    seed : int
+    factor : float
+        What coefficients are multiplied by before anything reads them.
+    """
 
     protocol: str
     scheme: str
     cutoff: float
     seed: int
+    factor: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +128,9 @@ class Experiment:
 
     def path(self, cell):
         """File of a cell."""
-        cutoff = repr(float(cell.cutoff)).removesuffix(".0")
-        name = f"{cell.scheme}-{cell.protocol}-c{cutoff}-s{cell.seed}.json"
+        cutoff, factor = (repr(float(x)).removesuffix(".0") for x in (cell.cutoff, cell.factor))
+        scaled = f"-x{factor}" if cell.factor != 1 else ""
+        name = f"{cell.scheme}-{cell.protocol}-c{cutoff}{scaled}-s{cell.seed}.json"
         return self.folder / "cells" / name
 
     def about(self, cell):
@@ -169,9 +181,11 @@ class Experiment:
         check_choice("scheme", cell.scheme, [*self.dictionaries, GREY])
         check_choice("protocol", cell.protocol, classify.RECIPES)
         cutoff, seed = check_number("cutoff", cell.cutoff, 0), check_count("seed", cell.seed, 0)
-        cell = cell._replace(cutoff=cutoff, seed=seed)
-        if cell.scheme == GREY and cell.cutoff:
-            raise ValueError(f"cutoff must be 0 for grey pixels, got {cell.cutoff}")
+        factor = check_number("factor", cell.factor, 0, open_minimum=True)
+        cell = cell._replace(cutoff=cutoff, seed=seed, factor=factor)
+        for name, value, plain in (("cutoff", cutoff, 0), ("factor", factor, 1)):
+            if cell.scheme == GREY and value != plain:
+                raise ValueError(f"{name} must be {plain} for grey pixels, got {value}")
         if (done := self.read(cell)) is not None:
             return done
         start = time.perf_counter()
@@ -236,6 +250,8 @@ class Experiment:
             ]
             return x, float(x[0].shape[-1] ** 2)
         x = self.codes(cell.scheme, cell.protocol)
+        if cell.factor != 1:
+            x = [part.scaled(cell.factor) for part in x]
         return x, classify.kept_values(x[1], cell.protocol, cell.cutoff, self.input_size)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lib._checks import as_array, check_count, check_counts
+from lib._checks import as_array, check_count, check_counts, check_number
 from lib._files import write_bytes
 from lib._tensors import check_tensor
 
@@ -74,6 +74,30 @@ class SparseCodes:
 
     def __len__(self):
         return self.shape[0]
+
+    def scaled(self, factor):
+        """The codes with all coefficients multiplied by a number, rounded to half precision.
+
+        Parameters
+        ----------
+        factor : float
+            Above 0.
+
+        Returns
+        -------
+        SparseCodes
+
+        Raises
+        ------
+        ValueError
+            A coefficient would be too large for half precision.
+        """
+        factor = check_number("factor", factor, 0, open_minimum=True)
+        most = float(np.abs(self.values).max(initial=0)) * factor
+        if most > HALF:
+            raise ValueError(f"factor must keep values within half precision, +-{HALF}, got {most}")
+        values = (self.values * np.float64(factor)).astype(np.float16)
+        return SparseCodes(self.starts, self.positions, values, self.shape[1:])
 
     def dense(self, rows, device="cpu", dtype=torch.float32):
         """Codes of some images.

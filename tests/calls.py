@@ -273,10 +273,10 @@ def dense_codes(starts, positions, values, maps, rows):
     return code_store.SparseCodes(starts, positions, values, maps).dense(rows)
 
 
-def cell(cutoff, seed, protocol, scheme, **settings):
+def cell(cutoff, seed, protocol, scheme, factor, **settings):
     with tempfile.TemporaryDirectory() as folder, small_networks():
         experiment = cells.Experiment(FEW, FEW, {"few": ATOMS}, Path(folder), **settings)
-        result = experiment.run(cells.Cell(protocol, scheme, cutoff, seed))
+        result = experiment.run(cells.Cell(protocol, scheme, cutoff, seed, factor))
     return result["history"], result["kept"], result["predictions"]
 
 
@@ -714,6 +714,9 @@ CALLS = {
             **{"maps": np.array([2, 8, 8]), "rows": np.array([3, 0])},
         },
     ),
+    "code_store.SparseCodes.scaled": Call(
+        lambda factor: CODES.scaled(factor).dense([0, 3]), {"factor": 1.5}
+    ),
     "readout.pooled": Call(
         lambda n_cells, cutoff: readout.pooled(CODES, n_cells, cutoff),
         {"n_cells": 3, "cutoff": 0.25},
@@ -730,7 +733,7 @@ CALLS = {
         cell,
         {
             **{"cutoff": 0.25, "seed": 1, "protocol": "code", "scheme": "few", "size": 8},
-            **{"input_size": 4, "epochs": 1, "batch": 2, "precision": "float32"},
+            **{"factor": 1.5, "input_size": 4, "epochs": 1, "batch": 2, "precision": "float32"},
             **{"device": "cpu", "chunk": 3},
         },
     ),

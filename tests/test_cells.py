@@ -65,6 +65,20 @@ def test_a_network_that_reads_the_same_is_not_trained_twice(experiment, monkeypa
     assert experiment.run(cell) | {"seconds": 0} == again | {"seconds": 0}
 
 
+def test_a_network_on_multiplied_codes_reads_them_so(experiment):
+    plain, larger = (Cell("code", "het_after", 0.5, 42, factor) for factor in (1.0, 8.0))
+    assert experiment.path(plain) != experiment.path(larger)
+    found = experiment.run(larger)
+    assert experiment.read(plain) is None
+    codes = [part.scaled(8.0) for part in experiment.codes("het_after", "code")]
+    labels = experiment.train.labels, experiment.test.labels
+    settings = {"cutoff": 0.5, "size": 8, "epochs": 2, "batch": 12, "seed": 42}
+    expected = classify.train(codes[0], labels[0], codes[1], labels[1], 10, **settings)
+    assert found["predictions"] == expected.predictions.tolist()
+    assert found["history"]["test_loss"] == expected.history["test_loss"].tolist()
+    assert found["history"] != experiment.run(plain)["history"]
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}"])
 def test_a_damaged_cell_is_trained_again(experiment, content):
     cell = Cell("code", "grey", 0.0, 42)
@@ -123,6 +137,7 @@ def test_a_killed_cell_goes_on_after_its_last_epoch(experiment, monkeypatch):
         (Cell("paper", "grey", 0.0, 42), "protocol must be"),
         (Cell("code", "het_before", 0.0, 42), "scheme must be"),
         (Cell("code", "grey", 0.25, 42), "cutoff must be 0"),
+        (Cell("code", "grey", 0.0, 42, 2.0), "factor must be 1"),
         (Cell("code", "grey", 0.0, -1), "seed must be"),
     ],
 )
@@ -186,6 +201,18 @@ def test_claims_need_their_cells():
     whole = cell_table.table_claims(_accuracies(schemes | {"grey": 40.0}, cell_table.CUTOFFS), 10)
     assert set(whole) == {"cls-order", "cls-table", "cls-robust", "cls-raw"}
     assert whole["cls-table"]["n_cells"] == 12
+
+
+def test_scale_claim_needs_all_four_networks():
+    plain, larger = (
+        _accuracies(dict.fromkeys(("hom_after", "het_after"), value)) for value in (10.0, 30.0)
+    )
+    factors = {"hom_after": 6.0, "het_after": 11.0}
+    values = cell_table.scale_claims(plain, larger, factors)["cls-scale"]
+    assert (values["het_after"], values["het_after_larger_low"]) == (10, 29)
+    assert values["hom_after_factor"] == 6
+    larger.pop(("het_after", 0.0))
+    assert cell_table.scale_claims(plain, larger, factors) == {}
 
 
 def test_interval_of_a_loss_is_that_of_newcombe():

@@ -36,6 +36,19 @@ def test_codes_come_back(tmp_path, density, sparse):
         torch.testing.assert_close(loaded.dense(rows), codes[rows], rtol=0, atol=0)
 
 
+def test_scaled_codes_are_the_codes_times_a_number(tmp_path):
+    codes = _codes()
+    store = _store(tmp_path, codes)
+    store.fill(lambda r: codes[r])
+    loaded = store.load()
+    expected = (codes.double() * 5.7).half().float()
+    torch.testing.assert_close(loaded.scaled(5.7).dense(range(7)), expected, rtol=0, atol=0)
+    torch.testing.assert_close(loaded.dense(range(7)), codes, rtol=0, atol=0)
+    for factor, message in ((0, "factor must be a finite number > 0"), (1e6, "half precision")):
+        with pytest.raises(ValueError, match=message):
+            loaded.scaled(factor)
+
+
 @pytest.mark.parametrize("gap", [0, 1, 254, 255, 256, 510, 511, 10**6])
 def test_gaps_at_their_limits(gap):
     positions = np.array([gap, gap + 1, 2 * gap + 2])
