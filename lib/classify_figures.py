@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import NullFormatter
 from scipy.stats import binomtest
 
 from lib.plotting import WIDTH
@@ -68,7 +69,7 @@ def curves(groups):
     for ax, cutoff in zip(axes[0], cutoffs, strict=True):
         ax.set_title(f"c = {cutoff:g}" if cutoff else "no pruning")
     for ax in axes[1]:
-        ax.set(xlabel="epoch", yscale="log")
+        ax.set_xlabel("epoch")
     axes[0, 0].set_ylabel("test accuracy (%)")
     axes[1, 0].set_ylabel("test loss (nats)")
     if groups:
@@ -121,18 +122,22 @@ def nonzeros(points, n_values):
         best = np.array([(a.best, a.low, a.high) for _, _, a in own]).T
         errors = np.abs(best[1:] - best[0])
         ax.errorbar(kept, best[0], errors, fmt="o-", color=_color(scheme), label=NAMES[scheme])
-        for cutoff, x, accuracy in own:
-            if cutoff:
-                ax.annotate(
-                    f" c = {cutoff:g}", (x, accuracy.best), fontsize=8, va="bottom", ha="left"
-                )
+        for cutoff, *point in own:
+            # Where pruning changes nothing, labels would lie on one another.
+            if cutoff and point != list(own[0][1:]):
+                place = (point[0], point[1].best)
+                ax.annotate(f" c = {cutoff:g}", place, fontsize=8, va="bottom", ha="left")
     ax.set(
         xscale="log",
         xlabel="values per image that are not those of an empty code",
         ylabel="accuracy (%)",
     )
-    above = ax.secondary_xaxis("top", functions=(lambda x: x / n_values, lambda x: x * n_values))
-    above.set_xlabel("share of all values")
+    percent = n_values / 100
+    above = ax.secondary_xaxis("top", functions=(lambda x: x / percent, lambda x: x * percent))
+    above.set_xlabel("share of all values (%)")
+    above.xaxis.set_major_formatter("{x:g}")
+    for axis in (ax.xaxis, above.xaxis):
+        axis.set_minor_formatter(NullFormatter())
     if points:
         figure.legend(loc="outside lower center", ncols=2)
     return figure
