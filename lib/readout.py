@@ -1,7 +1,7 @@
 """What a linear classifier reads from codes: a question that some thousand images can answer.
 
 A deep network needs more images than a laptop codes in minutes before it tells dictionaries apart.
-Pooled coefficients and one linear layer (Coates, Ng and Lee 2011) need far fewer.
+Pooled coefficients and one linear layer (Coates and Ng 2012) need far fewer.
 """
 
 import numpy as np
