@@ -77,6 +77,7 @@ def by_condition(results):
     Parameters
     ----------
     results : dict of Cell to dict
+        Each scheme's of one factor.
 
     Returns
     -------
@@ -172,7 +173,7 @@ def scale_claims(accuracies, larger, factors):
     Returns
     -------
     dict of str to dict of str to float
-        As in `table_claims`.
+        By claim: accuracies in %, their intervals, and the factors.
     """
     values = {}
     for name in ("hom_after", "het_after"):
