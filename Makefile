@@ -5,7 +5,7 @@ CHAPTER ?= 01_ou
 PRESET ?= default
 OUT ?= runs
 
-.PHONY: help book test site pdf lint rerun refresh sweep data bench checks mutants clean
+.PHONY: help book test site pdf lint rerun refresh sweep scan data bench checks mutants clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -45,6 +45,9 @@ refresh: $(VENV)/.installed ## authors: store outputs and default results in the
 
 sweep: $(VENV)/sweep/.installed ## the networks of chapter 10 side by side: PRESET=paper
 	$(VENV)/sweep/bin/snakemake -c $$(nproc) --config preset=$(PRESET) python=$(BIN)/python
+
+scan: $(VENV)/sweep/.installed ## the points of appendix A side by side: PRESET=paper
+	$(VENV)/sweep/bin/snakemake -s workflow/scan.smk -c $$(nproc) --config preset=$(PRESET) python=$(BIN)/python
 
 data: $(VENV)/.installed ## download the data sets that have a public, hash-checked home
 	$(BIN)/python -c 'from lib.datasets import fetch; [print(fetch(name)) for name in ("bsds500", "cifar10", "connectome", "ladret2024")]'

@@ -70,9 +70,13 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     try:
         if options.command == "rerun":
-            # A chapter runs in its own folder: paths are meant from where the command is given.
+            # A chapter runs in its own folder: paths are meant from where the command is given,
+            # but for the preset's own.
+            own = chapters.preset_values(options.chapter, options.preset)
             overrides = {
-                name: str(Path(text).resolve()) if "/" in text and Path(text).exists() else text
+                name: str(Path(text).resolve())
+                if "/" in text and Path(text).exists() and text != own.get(name)
+                else text
                 for name, text in options.overrides
             }
             overrides = chapters.parse_parameters(options.chapter, overrides)

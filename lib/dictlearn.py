@@ -25,13 +25,13 @@ class LearnedDictionary(NamedTuple):
 
     Attributes
     ----------
-    atoms : ndarray (K, h, w) float32
-        Of unit norm.
+    atoms : ndarray (K, h, w)
+        Of unit norm, in the precision of the work.
     objective : ndarray (n_steps,)
         Mean objective of the images of each step, coded before the atoms moved.
     steps : ndarray (m,)
         Steps made when the atoms were evaluated, 0 first.
-    snapshots : ndarray (m, K, h, w) float32
+    snapshots : ndarray (m, K, h, w)
         Atoms at these steps.
     held_out : ndarray (m, n_held_out)
         Objective of the held-out images at these steps.
@@ -68,6 +68,7 @@ def learn_dictionary(
     checkpoint=None,
     checkpoint_every=20,
     device="cpu",
+    dtype=torch.float32,
     progress=False,
 ):
     """Learn atoms from images, some images a step. Defaults are those of Ladret et al.'s code.
@@ -102,6 +103,8 @@ def learn_dictionary(
         Steps between its versions.
     device : str
         Where to work.
+    dtype : torch.dtype
+        float32 or float64.
     progress : bool
         Show a progress bar.
 
@@ -119,7 +122,7 @@ def learn_dictionary(
     OSError
         The folder of the checkpoint takes no file.
     """
-    images = _check_images("images", images)
+    images = _check_images("images", images, dtype)
     atoms = check_array("atoms", atoms, (None, None, None))
     device = check_device(device)
     n_steps = check_count("n_steps", n_steps)
@@ -132,7 +135,7 @@ def learn_dictionary(
         evaluate_every = check_count("evaluate_every", evaluate_every)
     checkpoint_every = check_count("checkpoint_every", checkpoint_every)
     if held_out is not None:
-        held_out = _check_images("held_out", held_out)
+        held_out = _check_images("held_out", held_out, dtype)
     rng = check_rng(rng)
     coder = {
         "max_iter": check_count("max_iter", max_iter),
@@ -144,7 +147,7 @@ def learn_dictionary(
 
     def code(some, d, t, chosen=None):
         try:
-            return csc.sparse_code(some, d, lmbda, device=device, **coder)
+            return csc.sparse_code(some, d, lmbda, device=device, dtype=dtype, **coder)
         except csc.NotFinite as error:
             i = error.image
             which = f"held-out image {i}" if chosen is None else f"image {chosen[i]}"
@@ -157,9 +160,10 @@ def learn_dictionary(
         path = Path(checkpoint)
         check_folder(path if path.is_dir() else path.parent)
     norms = np.linalg.norm(atoms, axis=(1, 2), keepdims=True)
-    d = torch.as_tensor(atoms / np.where(norms > 0, norms, 1), dtype=torch.float32, device=device)
+    d = torch.as_tensor(atoms / np.where(norms > 0, norms, 1), dtype=dtype, device=device)
     # Refuses what the coder does not take before work starts.
-    csc.sparse_code(images[:1], d, lmbda, device=device, **(coder | {"max_iter": 1}))
+    once = coder | {"max_iter": 1, "dtype": dtype}
+    csc.sparse_code(images[:1], d, lmbda, device=device, **once)
     order = _order(len(images), n_steps * batch, rng)
     first, order = order[: len(images)], order[: n_steps * batch].reshape(n_steps, batch)
     settings = (csc.VERSION, float(lmbda), batch, eta_a, eta_b, evaluate_every, coder)
@@ -258,7 +262,7 @@ class _History:
             d.cpu().numpy(),
             np.array(self.objective),
             np.array(self.steps, dtype=np.int64),
-            np.array(self.snapshots, dtype=np.float32).reshape(-1, *d.shape),
+            np.array(self.snapshots).reshape(-1, *d.shape),
             np.array(self.held_out, dtype=float).reshape(shape),
         )
 
@@ -309,11 +313,13 @@ def _order(n, count, rng):
     return np.concatenate([rng.permutation(n) for _ in range(passes)])
 
 
-def _check_images(name, images):
+def _check_images(name, images, dtype):
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
     images = check_array(name, images, (None, None, None))
     if 0 in images.shape:
         raise ValueError(f"{name} must hold at least one image, got shape {images.shape}")
-    return check_tensor(name, images, 3, "cpu", torch.float32).numpy()
+    return check_tensor(name, images, 3, "cpu", dtype).numpy()
 
 
 def _check_norms(t, chosen, norms):

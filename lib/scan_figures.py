@@ -5,7 +5,7 @@ import numpy as np
 
 from lib.plotting import WIDTH
 
-_LABELS = {
+LABELS = {
     "lmbda": "λ",
     "max_iter": "iterations",
     "relax": "relaxation",
@@ -36,7 +36,7 @@ def by_parameter(points, chosen):
                 ax.set_xscale("log")
             ax.set_xticks(values, [f"{value:.3g}" for value in values], rotation=45)
             ax.minorticks_off()
-        column[1].set_xlabel(_LABELS[name])
+        column[1].set_xlabel(LABELS[name])
         column[1].tick_params(axis="x", labelsize=8)
     axes[0, 0].set_ylabel("PSNR (dB)")
     axes[1, 0].set_ylabel("fraction of zeros")
@@ -66,7 +66,7 @@ def front(points, best, chosen):
     for i, name in enumerate(dict.fromkeys(p.varied for p in points)):
         own = [p for p in points if p.varied == name]
         xy = [p.sparseness for p in own], [p.psnr for p in own]
-        ax.plot(*xy, "o", color=f"C{i}", markersize=5, label=_LABELS[name])
+        ax.plot(*xy, "o", color=f"C{i}", markersize=5, label=LABELS[name])
     ax.plot([p.sparseness for p in best], [p.psnr for p in best], color="0.3", linewidth=1)
     here = next(p for p in points if p.setting == chosen)
     ax.plot(here.sparseness, here.psnr, "s", color="k", markersize=9, fillstyle="none")

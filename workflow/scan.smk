@@ -1,0 +1,58 @@
+"""Points of appendix A side by side: snakemake -s workflow/scan.smk -c2, or with a --profile.
+
+Each job is a rerun of the appendix at one point, which leaves a small file; the last one reruns
+the appendix on all of them. What is there and still fits its parameters is not measured again.
+"""
+
+
+include: "common.smk"
+
+
+CHAPTER = "appendix/a_parameter_scan"
+VALUES, NAME = chapter_values(CHAPTER)
+FOLDER = VALUES["folder"]
+# The field of a setting that each list of values is of, in the order in which files are named.
+FIELDS = {
+    "lambdas": "lmbda",
+    "iterations": "max_iter",
+    "relaxations": "relax",
+    "sizes": "atom_size",
+    "numbers": "n_atoms",
+}
+ONE = VALUES | dict.fromkeys(FIELDS, "")
+
+
+def points():
+    """Settings by the name of their file: the chosen one, and those with one value changed."""
+    chosen = {field: VALUES[field] for field in FIELDS.values()}
+    settings = [chosen]
+    for values, field in FIELDS.items():
+        settings += [
+            chosen | {field: type(chosen[field])(value)} for value in VALUES[values].split()
+        ]
+    return {"-".join(f"{x:g}" for x in setting.values()): setting for setting in settings}
+
+
+POINTS = points()
+
+
+rule collect:
+    input:
+        expand(f"{FOLDER}/points/{{point}}.json", point=POINTS),
+    output:
+        f"{FOLDER}/collected/a_parameter_scan.{NAME}.ipynb",
+    params:
+        run=rerun(CHAPTER, VALUES),
+    threads: config["threads"]
+    shell:
+        "OMP_NUM_THREADS={threads} {params.run} $(dirname {output})"
+
+
+rule point:
+    output:
+        f"{FOLDER}/points/{{point}}.json",
+    params:
+        run=lambda w: rerun(CHAPTER, ONE | POINTS[w.point]),
+    threads: config["threads"]
+    shell:
+        "OMP_NUM_THREADS={threads} {params.run} {FOLDER}/runs/{wildcards.point}"
