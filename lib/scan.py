@@ -18,7 +18,7 @@ from lib import codes, csc
 from lib._checks import check_array, check_choice, check_count, check_number
 from lib._files import check_folder, write_bytes
 from lib._stored_codes import digest
-from lib._tensors import check_device
+from lib._tensors import check_device, check_squares, check_tensor
 from lib.dictlearn import learn_dictionary
 from lib.effects import paired_effect
 
@@ -117,14 +117,17 @@ class Scan:
         own["seed"] = check_count("seed", self.seed, 0)
         own["rho"] = check_number("rho", self.rho, 0, open_minimum=True)
         own["tol"] = check_number("tol", self.tol, 0)
-        for name in ("training", "held_out"):
-            own[name] = check_array(name, getattr(self, name), (None, None, None))
-            if 0 in own[name].shape:
-                raise ValueError(f"{name} must hold photographs, got shape {own[name].shape}")
-        for name, value in own.items():
-            object.__setattr__(self, name, value)
         check_choice("precision", self.precision, codes.PRECISIONS)
         check_device(self.device)
+        for name in ("training", "held_out"):
+            own[name] = check_array(name, getattr(self, name), (None, None, None))
+            dtype = codes.PRECISIONS[self.precision]
+            check_squares(name, check_tensor(name, own[name], 3, "cpu", dtype))
+        peaks = own["held_out"].max(axis=(1, 2))
+        if peaks.min() <= 0:
+            raise ValueError(f"held_out must have positive maxima, got {peaks.min()}")
+        for name, value in own.items():
+            object.__setattr__(self, name, value)
 
     @cached_property
     def _data(self):
@@ -227,7 +230,10 @@ class Scan:
         atom_size = check_count("atom_size", setting.atom_size)
         smallest = min(*self.training.shape[1:], *self.held_out.shape[1:])
         if atom_size > smallest:
-            raise ValueError(f"atom_size must be at most {smallest}, got {atom_size}")
+            raise ValueError(
+                f"atom_size must be at most {smallest}, as training and held_out have as few "
+                f"pixels a side, got {atom_size}"
+            )
         return Setting(
             check_number("lmbda", setting.lmbda, 0),
             check_count("max_iter", setting.max_iter),
@@ -309,3 +315,25 @@ def as_arrays(points):
     }
     columns["seconds"] = np.array([p.seconds for p in points])
     return columns | {"varied": np.array([p.varied for p in points])}
+
+
+def from_arrays(arrays):
+    """Points of saved columns.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        As `as_arrays` gives them.
+
+    Returns
+    -------
+    list of Point
+    """
+    settings = [
+        Setting(*(value.item() for value in row))
+        for row in zip(*(arrays[name] for name in Setting._fields), strict=True)
+    ]
+    varied, seconds = arrays["varied"].tolist(), arrays["seconds"].tolist()
+    values = [getattr(setting, name) for setting, name in zip(settings, varied, strict=True)]
+    columns = (settings, varied, values, arrays["psnr"], arrays["sparseness"], seconds)
+    return [Point(*row) for row in zip(*columns, strict=True)]

@@ -66,7 +66,7 @@ ELSEWHERE = {
 # Functions of the other modules without such an argument, and why.
 NO_ARGUMENTS = {
     "is a check or a step of others": (
-        *("codes.check_protocol", "scan.as_arrays"),
+        *("codes.check_protocol", "scan.as_arrays", "scan.from_arrays"),
         *("codes.activity", "codes.equal_quality", "scan.pareto_front", "scan.distance_to_front"),
     ),
     "takes names of files or data sets": (
@@ -78,6 +78,7 @@ NO_ARGUMENTS = {
     "takes results": (
         *("ledger.save", "ledger.judge", "cell_table.accuracy"),
         *("cell_table.by_condition", "cell_table.lines", "cell_table.scale_claims"),
+        *("scan.changes", "scan.is_trade"),
     ),
     "takes a function": ("benchmarks.peak_bytes",),
     "starts a process": ("benchmarks.peak_memory", "benchmarks.own_peak_memory"),
@@ -212,9 +213,11 @@ def first_photograph(**arguments):
     return next(datasets.iter_photographs(**arguments))[1]
 
 
-def scanned(images):
-    chosen = scan.Setting(0.1, 2, 1.8, 4, 12)
-    return [point[3:] for point in scan.scan(images, chosen, {"max_iter": [1]})]
+def scanned(lmbda, **arguments):
+    chosen = scan.Setting(lmbda, 2, 1.8, 3, 3)
+    with tempfile.TemporaryDirectory() as folder:
+        learner = scan.Scan(folder=folder, n_steps=1, **arguments)
+        return [point[3:5] for point in learner.points(chosen, {"max_iter": [1]})]
 
 
 def small_network(in_channels, n_classes, protocol, seed):
@@ -651,8 +654,11 @@ CALLS = {
     ),
     "recordings.resampled": Call(resampled, {"time_step": 2.5}),
     "recordings.match_cells": Call(matched, {"model": SERIES, "recorded": -(SERIES**2)}),
-    "scan.dictionary": Call(scan.dictionary, {"atom_size": 4, "n_atoms": 12}),
-    "scan.scan": Call(scanned, {"images": IMAGES}, "PSNR infinite where an image is met exactly"),
+    "scan.Scan.points": Call(
+        scanned,
+        {"training": IMAGES, "held_out": IMAGES, "lmbda": 0.1, "rho": 1.0, "tol": 0.1, "seed": 0},
+        "PSNR infinite where an image is met exactly",
+    ),
     "ledger.record": Call(recorded, {"value": 0.5}),
     "classify.prepare": Call(classify.prepare, {"images": IMAGES, "protocol": "code", "size": 8}),
     "classify.grey_inputs": Call(

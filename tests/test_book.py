@@ -188,6 +188,12 @@ def test_relative_paths_are_meant_from_where_the_command_is_given(tmp_path, monk
     assert _commands.main(["rerun", "03_lamina", "-p", "source", "./mine", "--out", "o"]) == 0
     assert _commands.main(["rerun", "03_lamina", "-p", "source", "bundled", "--out", "o"]) == 0
     assert [values["source"] for _, _, values, _ in seen] == [str(tmp_path / "mine"), "bundled"]
+    # A preset's own folder, which a sweep names and earlier jobs have made, leaves it that preset.
+    own = chapters.preset_values("10_resnet", "smoke")["folder"]
+    (tmp_path / own).mkdir(parents=True)
+    command = ["rerun", "10_resnet", "--preset", "smoke", "-p", "folder", own, "--out", "o"]
+    assert _commands.main(command) == 0
+    assert seen[-1][2] == {"folder": own}
 
 
 def test_a_changed_preset_is_custom():

@@ -181,6 +181,31 @@ def test_resuming_gives_the_same_bits(problem, tmp_path):
     _assert_same(again, whole)
 
 
+def test_double_precision_is_that_of_the_whole_step(problem, tmp_path):
+    images, atoms = (part.astype(float) for part in problem)
+    settings = {"rng": 0, "eta_a": 10, "eta_b": 20, "max_iter": 5, "held_out": images[:1]}
+    settings |= {"dtype": torch.float64}
+    double = learn_dictionary(images, atoms, 0.1, 4, **settings)
+    assert double.atoms.dtype == double.snapshots.dtype == np.float64
+    # One step by hand, in double precision all along.
+    start = torch.as_tensor(atoms / np.linalg.norm(atoms, axis=(1, 2), keepdims=True))
+    first = images[np.random.default_rng(0).permutation(6)[:1]]
+    coder = {"rho": 10.0, "auto_rho": False, "max_iter": 5, "tol": 1e-2, "dtype": torch.float64}
+    code = csc.sparse_code(first, start, 0.1, **coder).coefficients
+    moved = start - 0.5 * dictlearn.atom_gradient(torch.as_tensor(first), code, start)
+    moved /= torch.linalg.vector_norm(moved, dim=(1, 2), keepdim=True)
+    once = learn_dictionary(images, atoms, 0.1, 1, **settings)
+    np.testing.assert_allclose(once.atoms, moved.numpy(), rtol=1e-12, atol=1e-14)
+    path = tmp_path / "learned.npz"
+    learn_dictionary(images, atoms, 0.1, 2, checkpoint=path, **settings)
+    resumed = learn_dictionary(images, atoms, 0.1, 4, checkpoint=path, **settings)
+    np.testing.assert_array_equal(resumed.atoms, double.atoms)
+    single = learn_dictionary(images, atoms, 0.1, 4, **settings | {"dtype": torch.float32})
+    np.testing.assert_allclose(single.atoms, double.atoms, atol=1e-4)
+    with pytest.raises(ValueError, match="dtype must be"):
+        learn_dictionary(images, atoms, 0.1, 4, **settings | {"dtype": torch.float16})
+
+
 def test_a_killed_run_goes_on_with_the_same_bits(problem, tmp_path):
     images, atoms = problem
     np.savez(tmp_path / "problem.npz", images=images, atoms=atoms)

@@ -1,4 +1,4 @@
-"""The sweep of chapter 10 under Snakemake: killed, resumed, and changed."""
+"""The sweeps of chapter 10 and appendix A under Snakemake: killed, resumed, and changed."""
 
 import contextlib
 import json
@@ -27,17 +27,20 @@ needs_snakemake = pytest.mark.skipif(
 
 def _command(folder, *arguments, **changes):
     values = {"schemes": "het_before grey", "protocols": "code", "folder": str(folder)}
-    config = [
-        "preset=smoke",
-        f"python={sys.executable}",
-        f"parameters={json.dumps(values | changes)}",
-    ]
+    return _snakemake(values | changes, *arguments)
+
+
+def _snakemake(values, *arguments):
+    config = ["preset=smoke", f"python={sys.executable}", f"parameters={json.dumps(values)}"]
     return [SNAKEMAKE, "-c2", "--scheduler", "greedy", *arguments, "--config", *config]
 
 
 def _jobs(folder, *arguments, **changes):
     """How often a run of Snakemake starts each rule."""
-    command = _command(folder, *arguments, **changes)
+    return _started(_command(folder, *arguments, **changes))
+
+
+def _started(command):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     started = re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.MULTILINE)
@@ -50,9 +53,13 @@ def _results(folder):
 
 
 def _kill_sweep(folder, due):
+    return _kill(_command(folder), due)
+
+
+def _kill(command, due):
     """Start a sweep, kill all of it when `due` says so; seconds until then."""
     killed = subprocess.Popen(
-        _command(folder),
+        command,
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -118,6 +125,44 @@ def test_a_killed_sweep_loses_no_cell_and_a_change_runs_what_depends_on_it(
     assert _jobs(folder, "-n", cutoffs="0 0.5 0.25") == {"cell": 1, "collect": 1}
     assert _jobs(folder, "-n", n_seeds=2) == {"cell": 3, "collect": 1}
     assert _jobs(folder, "-n", n_train=50) == {"encode": 1, "cell": 3, "collect": 1}
+
+
+@needs_snakemake
+def test_points_of_the_scan_are_reruns_that_outlive_a_kill(tmp_path):
+    def command(*arguments, **changes):
+        return _snakemake(
+            {"folder": str(tmp_path)} | changes, "-s", "workflow/scan.smk", *arguments
+        )
+
+    def points():
+        found = {path.name: json.loads(path.read_text()) for path in tmp_path.glob("points/*")}
+        return {name: result | {"seconds": 0} for name, result in found.items()}
+
+    _kill(command(), lambda _: list(tmp_path.glob("points/*.json")))
+    time.sleep(2)
+    before = points()
+    assert 1 <= len(before) < 6
+    # Beside what is missing, at most the two points whose jobs were not quite done.
+    jobs = _started(command())
+    assert 6 - len(before) <= jobs["point"] <= 6 - len(before) + 2
+    assert jobs["collect"] == 1
+    whole = points()
+    assert len(whole) == 6
+    assert all(whole[name] == result for name, result in before.items())
+    collected = json.loads((tmp_path / "collected" / "a_parameter_scan.custom.json").read_text())
+    assert collected["values"]["app-scan"]["n_settings"] == 6
+
+    # The same as in one rerun.
+    given = ["-p", "folder", str(tmp_path / "alone"), "--out", str(tmp_path / "alone")]
+    rerun = ["rerun", "appendix/a_parameter_scan", "--preset", "smoke", *given]
+    subprocess.run([sys.executable, "-m", "lib.book", *rerun], cwd=ROOT, check=True, timeout=300)
+    alone = json.loads((tmp_path / "alone" / "a_parameter_scan.custom.json").read_text())
+    assert alone["values"] == collected["values"]
+
+    assert _started(command()) == {}
+    more = {"lambdas": "0.01 0.1 1", "numbers": "24 36"}
+    assert _started(command("-n", **more)) == {"point": 2, "collect": 1}
+    assert _started(command("-n", n_steps=3)) == {"point": 6, "collect": 1}
 
 
 @needs_snakemake
