@@ -52,6 +52,7 @@ from lib import (
     scan,
     scenes,
     training_speed,
+    whitening,
 )
 
 # Modules without a function that takes numbers or arrays of a user, and why there is none.
@@ -654,6 +655,17 @@ CALLS = {
     ),
     "recordings.resampled": Call(resampled, {"time_step": 2.5}),
     "recordings.match_cells": Call(matched, {"model": SERIES, "recorded": -(SERIES**2)}),
+    "whitening.whiten": Call(whitening.whiten, {"images": IMAGES}),
+    "whitening.spectrum": Call(whitening.spectrum, {"images": IMAGES}),
+    "whitening.disc": Call(whitening.disc, {"size": 5}),
+    "whitening.prepare": Call(whitening.prepare, {"source": "bundled", "size": 8, "n": 1}),
+    "whitening.share_explained": Call(
+        whitening.share_explained,
+        {
+            **{"plain": SERIES[:9], "whitened": SERIES[9:18], "other": SERIES[18:27]},
+            **{"rng": 0, "n_boot": 9},
+        },
+    ),
     "scan.Scan.points": Call(
         scanned,
         {"training": IMAGES, "held_out": IMAGES, "lmbda": 0.1, "rho": 1.0, "tol": 0.1, "seed": 0},
