@@ -87,11 +87,10 @@ def trade_off(paths, gaps, stop):
     titles = ("ΔPSNR (dB),\nequal sparseness", "log₂ ratio of coefficients,\nequal PSNR")
     for ax, which, title in zip(axes[1:], (0, 1), titles, strict=True):
         for i, (name, gap) in enumerate(gaps.items()):
-            # Images that cannot be compared yet leave holes.
-            shown = np.ma.masked_invalid(gap[which])
-            ax.plot(iterations, shown, color=f"C{2 + i}", alpha=0.35, linewidth=0.8)
+            # Images that cannot be compared yet leave holes; means are over all images or none.
+            ax.plot(iterations, gap[which], color=f"C{2 + i}", alpha=0.35, linewidth=0.8)
             style = {"color": f"C{2 + i}", "markersize": 4, "label": name}
-            ax.plot(iterations, shown.mean(axis=1), "o-", **style)
+            ax.plot(iterations, gap[which].mean(axis=1), "o-", **style)
         ax.axhline(0, color="0.3", linewidth=0.8)
         ax.axvline(stop, color="0.3", linestyle=":", linewidth=1)
         ax.set(xscale="log", xlabel="iterations")

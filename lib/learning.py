@@ -30,7 +30,8 @@ def cardinal_share(theta, weights=None, within=np.pi / 12):
             f"weights must be >= 0, some of them > 0, for each of {len(theta)} orientations, "
             f"got shape {weights.shape}"
         )
-    near = np.abs((theta + np.pi / 4) % (np.pi / 2) - np.pi / 4) <= within
+    # Orientations on a grid may lie on the limit, on whose one side or other rounding puts them.
+    near = np.abs((theta + np.pi / 4) % (np.pi / 2) - np.pi / 4) <= within + 1e-9
     share = weights @ near / weights.sum(axis=-1)
     return float(share) if share.ndim == 0 else share
 

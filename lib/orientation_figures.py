@@ -170,12 +170,15 @@ def kernels(variances, patches):
     ----------
     variances : dict of str to (ndarray (n,), ndarray (3, n))
         By formula: bandwidths in degrees; lowest, mean and highest over orientations.
-    patches : ndarray (3,)
-        5 %, 50 % and 95 % of photographs' patches.
+    patches : dict of int to (float, float, float)
+        By side in pixels: 5 %, 50 % and 95 % of photographs' patches.
     """
     _, ax = plt.subplots(figsize=(0.62 * WIDTH, 3.1))
-    ax.axhspan(patches[0], patches[2], color="0.92", zorder=0, label="patches, 5 % to 95 %")
-    ax.axhline(patches[1], color="0.5", linewidth=1, label="median patch")
+    for side, grey, (low, middle, high) in zip(
+        patches, ("0.92", "0.8"), patches.values(), strict=False
+    ):
+        ax.axhspan(low, high, color=grey, zorder=0, alpha=0.6, label=f"patches of {side} pixels")
+        ax.axhline(middle, color="0.5", linewidth=1)
     for name, (b_theta, values) in variances.items():
         plot_band(ax, b_theta, *values, label=name, marker="o", markersize=4)
     ax.set(xlabel="orientation bandwidth Bθ (°)", ylabel="circular variance", ylim=(0, 1))

@@ -304,6 +304,17 @@ def is_trade(psnr, sparseness):
     return apart and (psnr.difference > 0) != (sparseness.difference > 0)
 
 
+def shared_setting(points):
+    """The setting around which parameters are varied: the one that is there for each of them."""
+    settings = {}
+    for p in points:
+        settings.setdefault(p.varied, set()).add(p.setting)
+    shared = set.intersection(*settings.values()) if settings else set()
+    if len(shared) != 1:
+        raise ValueError(f"points must share one setting over all parameters, got {len(shared)}")
+    return shared.pop()
+
+
 def as_arrays(points):
     """Columns of a scan, to save."""
     columns = {

@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import ListedColormap
 
 from lib.plotting import WIDTH
 
@@ -11,7 +12,7 @@ def _named(model):
     return model.replace("gauss", "Gauss").replace("von mises", "von Mises")
 
 
-def magnitudes(edges, shares, fits, shown=("exponential", "gamma")):
+def magnitudes(edges, shares, fits, shown=("exponential", "gamma", "log-normal")):
     """Histogram of magnitudes of each image, their mean, and fits to the mean.
 
     Parameters
@@ -96,7 +97,7 @@ def winners(shares):
             ax.barh(known, width, left=left, color=f"C{j}", label=_named(model), height=0.7)
             left += width
         for i in set(range(len(names))) - set(known):
-            ax.text(2, i, "numbers not known", va="center", color="0.4")
+            ax.text(2, i, "not counts", va="center", color="0.4")
         ax.set(title=title, xlabel="images (%)", xlim=(0, 100))
         ax.grid(visible=False)
     axes[0, 0].set_yticks(range(len(names)), names)
@@ -133,21 +134,26 @@ def by_orientation(edges, counts, rates):
     ----------
     edges : ndarray (n_bins + 1,)
     counts : dict of str to ndarray (n_theta, n_bins)
-        Coefficients of all images together; empty bins are not drawn.
-    rates : dict of str to ndarray (n_theta,)
-        Rate b of the exponential fitted to each.
+        Coefficients of all images together; lines break where bins are empty.
+    rates : dict of str to (ndarray (n_theta,), ndarray (n_theta,))
+        Rate b of the exponential fitted to each, and its standard error.
     """
     figure, axes = plt.subplots(1, len(counts) + 1, figsize=(WIDTH, 3.0))
+    colors = ListedColormap(0.85 * plt.get_cmap("hsv")(np.linspace(0, 1, 256))[:, :3])
     for ax, (name, table) in zip(axes, counts.items(), strict=False):
-        hues = plt.get_cmap("hsv")(np.arange(len(table)) / len(table))
+        hues = colors(np.arange(len(table)) / len(table))
         for row, hue in zip(table, hues, strict=True):
-            seen = row > 0
-            ax.plot(edges[:-1][seen], row[seen] / row.sum(), color=0.85 * hue[:3], linewidth=0.9)
+            shares = np.where(row > 0, row / max(row.sum(), 1), np.nan)
+            ax.plot(edges[:-1], shares, color=hue, linewidth=0.9)
         ax.set(title=name, xlabel="magnitude", yscale="log", ylim=(3e-4, 0.3))
     axes[0].set_ylabel("share of bin")
-    for i, (name, values) in enumerate(rates.items()):
+    key = plt.cm.ScalarMappable(plt.Normalize(0, 180), colors)
+    bar = figure.colorbar(key, ax=axes[len(counts) - 1], label="orientation (°)")
+    bar.set_ticks([0, 45, 90, 135, 180])
+    for i, (name, (values, errors)) in enumerate(rates.items()):
         degrees = 180 * np.arange(len(values)) / len(values)
-        axes[-1].plot(degrees, values, "o-", color=f"C{i}", markersize=4, label=name)
+        style = {"color": f"C{i}", "markersize": 4, "label": name, "capsize": 2}
+        axes[-1].errorbar(degrees, values, 1.96 * errors, marker="o", **style)
     axes[-1].set(xlabel="orientation (°)", ylabel="rate b", xticks=[0, 45, 90, 135])
     axes[-1].set_ylim(bottom=0)
     axes[-1].legend(fontsize=8)

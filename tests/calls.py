@@ -79,7 +79,7 @@ NO_ARGUMENTS = {
     "takes results": (
         *("ledger.save", "ledger.judge", "cell_table.accuracy"),
         *("cell_table.by_condition", "cell_table.lines", "cell_table.scale_claims"),
-        *("scan.changes", "scan.is_trade"),
+        *("scan.changes", "scan.is_trade", "scan.shared_setting"),
     ),
     "takes a function": ("benchmarks.peak_bytes",),
     "starts a process": ("benchmarks.peak_memory", "benchmarks.own_peak_memory"),

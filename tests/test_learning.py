@@ -32,3 +32,10 @@ def test_density_integrates_to_one_and_wraps():
     np.testing.assert_allclose(turned, values, atol=1e-9)
     one = density(np.array([0.02]), np.array([0.3]), x, y, (0.1, 0.05))
     assert one[:, -1].max() > 0.5 * one[:, 0].max()
+
+
+def test_orientations_on_the_limit_count_on_both_sides():
+    """Rounding put 15° inside and 165° outside on a grid of 12."""
+    assert cardinal_share(np.arange(12) * np.pi / 12) == 0.5
+    assert cardinal_share(np.arange(72) * np.pi / 72) == pytest.approx(26 / 72)
+    assert cardinal_share(np.linspace(0, np.pi, 12, endpoint=False)) == 0.5

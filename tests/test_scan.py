@@ -160,3 +160,11 @@ def test_ticks_of_the_figure_keep_their_distance():
     figure = scan_figures.by_parameter(points, chosen)
     ticks = [[label.get_text() for label in ax.get_xticklabels()] for ax in figure.axes[-2:]]
     assert ticks == [["5", "8", "12", "21"], ["96", "144", "288", "588"]]
+
+
+def test_the_shared_setting_is_that_of_all_parameters(learner):
+    points = learner.points(CHOSEN, {"lmbda": [0.2], "max_iter": [3]})
+    assert scan.shared_setting(points) == CHOSEN
+    for some in ([], points[:2], [p for p in points if p.setting != CHOSEN]):
+        with pytest.raises(ValueError, match="points must share one setting"):
+            scan.shared_setting(some)
