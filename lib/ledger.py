@@ -100,6 +100,8 @@ class Run:
         Small arrays, such as learned weights, that others may want to check.
     started : float
         Clock at the start, in seconds: `save` writes how long the run took.
+    elsewhere : float
+        Seconds that earlier runs spent on results which this one read: they count, too.
     """
 
     chapter: str
@@ -111,6 +113,7 @@ class Run:
     rng: "np.random.Generator | None" = None
     arrays: dict = dataclasses.field(default_factory=dict)
     started: float = dataclasses.field(default_factory=time.monotonic)
+    elsewhere: float = 0.0
 
 
 def load_claims(path=CLAIMS):
@@ -206,7 +209,7 @@ def save(run, *, claims=CLAIMS):
         raise ValueError(f"chapter {run.chapter} must record every claim it has, misses {missing}")
     result = {name: getattr(run, name) for name in ("chapter", "preset", "parameters")}
     result |= {"provenance": run.provenance, "values": run.values}
-    seconds = time.monotonic() - run.started
+    seconds = time.monotonic() - run.started + run.elsewhere
     result["cost"] = {"seconds": round(seconds, 1), "peak_mb": round(high_water() / 1e6)}
     path = Path(run.folder) / f"{Path(run.chapter).name}.{run.preset}.json"
     if run.arrays:

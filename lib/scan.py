@@ -58,6 +58,8 @@ class Point(NamedTuple):
         Of each held-out photograph.
     seconds : float
         What it took, when it was measured.
+    kept : bool
+        Whether that was before: the point was read.
     """
 
     setting: Setting
@@ -66,6 +68,7 @@ class Point(NamedTuple):
     each_psnr: np.ndarray
     each_sparseness: np.ndarray
     seconds: float
+    kept: bool = True
 
     @property
     def psnr(self):
@@ -215,11 +218,15 @@ class Scan:
         todo = sorted(set(todo), key=lambda one: (order.index(one[0]), getattr(one[1], one[0])))
         from tqdm.auto import tqdm
 
-        points = []
+        measured, points = {}, []
         for name, setting in tqdm(todo, unit="setting", disable=not progress):
-            found = self.measure(setting)
+            if setting not in measured:
+                kept = _read(self.path(setting), self.about(setting)) is not None
+                measured[setting] = self.measure(setting), kept
+            found, kept = measured[setting]
             numbers = (np.array(found[key]) for key in ("psnr", "sparseness"))
-            points.append(Point(setting, name, getattr(setting, name), *numbers, found["seconds"]))
+            value = getattr(setting, name)
+            points.append(Point(setting, name, value, *numbers, found["seconds"], kept))
         return points
 
     def _check(self, setting):

@@ -196,11 +196,12 @@ def test_save_refuses_an_unfinished_chapter_and_writes_nothing(book):
 
 
 def test_saved_file_says_what_made_it_and_what_it_cost(book, monkeypatch):
-    """Seconds count from the start of the run."""
+    """Seconds count from the start of the run, and those of earlier runs whose results it read."""
     monkeypatch.setattr(time, "monotonic", lambda: 107.26)
     monkeypatch.setattr(ledger, "high_water", lambda: 123_600_000)
     run = start(book, folder=book / "new" / "results")
     run.started, run.provenance = 100.0, {"commit": "abc", "author": "Ångström"}
+    run.elsewhere = 2.0
     for claim in ("c-two", "c-one"):
         ledger.record(claim, 1.0, run, claims=book / "claims.yml")
     ledger.save(run, claims=book / "claims.yml")
@@ -212,11 +213,11 @@ def test_saved_file_says_what_made_it_and_what_it_cost(book, monkeypatch):
         "parameters": {"n": 1},
         "provenance": {"commit": "abc", "author": "Ångström"},
         "values": {"c-one": {"value": 1.0}, "c-two": {"value": 1.0}},
-        "cost": {"seconds": 7.3, "peak_mb": 124},
+        "cost": {"seconds": 9.3, "peak_mb": 124},
     }
     # One number a line, always in the same order: what changed shows in a diff.
     lines = path.read_text(encoding="utf-8").splitlines()
-    assert lines[1:5] == [' "chapter": "01_x",', ' "cost": {', lines[3], '  "seconds": 7.3']
+    assert lines[1:5] == [' "chapter": "01_x",', ' "cost": {', lines[3], '  "seconds": 9.3']
     assert '  "author": "Ångström",' in lines
 
 

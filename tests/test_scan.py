@@ -36,6 +36,8 @@ def test_points_are_learned_and_measured_with_their_own_setting(learner):
         ("n_atoms", 4),
     ]
     assert points[1].each_psnr.tolist() == points[4].each_psnr.tolist()
+    assert not any(p.kept for p in points)
+    assert all(p.kept for p in learner.points(CHOSEN, ranges))
     start = np.random.default_rng(4).standard_normal((4, 5, 5))
     coder = {"max_iter": 5, "tol": 1e-3, "rho": 10.0, "auto_rho": False, "relax": 1.8}
     learned = learn_dictionary(
