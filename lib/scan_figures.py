@@ -34,7 +34,7 @@ def by_parameter(points, chosen):
             ax.plot(here.value, getattr(here, field), "s", color="C3", markersize=7)
             if name in _LOG:
                 ax.set_xscale("log")
-            ax.set_xticks(values, [f"{value:.3g}" for value in values], rotation=45)
+            ax.set_xticks(values, [f"{value:.4g}" for value in values], rotation=45)
             ax.minorticks_off()
         column[1].set_xlabel(LABELS[name])
         column[1].tick_params(axis="x", labelsize=8)
@@ -71,5 +71,5 @@ def front(points, best, chosen):
     here = next(p for p in points if p.setting == chosen)
     ax.plot(here.sparseness, here.psnr, "s", color="k", markersize=9, fillstyle="none")
     ax.set(xlabel="fraction of zeros", ylabel="PSNR (dB)")
-    ax.legend(title="varied")
+    ax.legend(title="varied", fontsize=8, title_fontsize=8)
     return figure
