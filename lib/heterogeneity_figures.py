@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import hsv_to_rgb
+from matplotlib.ticker import MaxNLocator
 
 from lib.plotting import WIDTH
 
@@ -26,6 +27,7 @@ def distributions(measures):
             middle = np.median(each)
             ax.plot([middle] * 2, [i + 0.62, i + 1.38], color=f"C{i}", linewidth=2.4)
         ax.set(xlabel=label)
+        ax.xaxis.set_major_locator(MaxNLocator(5))
     axes[0].set_yticks(range(1, len(measures) + 1), measures)
     axes[0].invert_yaxis()
     return figure

@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from lib.plotting import WIDTH
 
@@ -31,7 +32,7 @@ def curves(learned, results):
     labels = ("objective", "held-out PSNR (dB)", "held-out fraction of zeros")
     for ax, label in zip(axes, labels, strict=True):
         ax.set(xlabel="steps", ylabel=label)
-    axes[1].legend(title="start", fontsize=8)
+    axes[1].legend(title="start", fontsize=8, title_fontsize=8)
     return figure
 
 
@@ -78,6 +79,7 @@ def effects(table):
             ax.plot(e.difference, i, "o", color="C0", markersize=5)
         ax.axvline(0, color="0.3", linewidth=0.8)
         ax.set(xlabel=label)
+        ax.xaxis.set_major_locator(MaxNLocator(4))
     axes[0].set_yticks(range(len(table)), table)
     axes[0].invert_yaxis()
     return figure
