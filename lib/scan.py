@@ -305,8 +305,6 @@ def changes(points, rng, n_boot=2000):
 
 def is_trade(psnr, sparseness):
     """Whether one rises and the other falls, both with intervals that leave out 0."""
-    if min(abs(psnr.difference), abs(sparseness.difference)) == 0:
-        return False
     apart = all(e.low > 0 or e.high < 0 for e in (psnr, sparseness))
     return apart and (psnr.difference > 0) != (sparseness.difference > 0)
 
