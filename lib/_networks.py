@@ -6,6 +6,9 @@ import torch
 
 from lib._checks import check_choice, check_count
 
+# Of networks and their training: raised when these change what comes out of the same settings.
+VERSION = 2
+
 
 class Recipe(NamedTuple):
     """How a network is trained; "text" is the paper's account, "code" what was released."""
@@ -37,7 +40,8 @@ def resnet18(in_channels, n_classes, protocol="code", seed=42):
     protocol : {"code", "text"}
         ``"text"``: torchvision's, the first convolution changed. ``"code"``: 3 × 3 first
         convolution of stride 1; after its batch normalisation and rectification, 2-D dropout of
-        0.5 in place of max-pooling.
+        0.5 in place of max-pooling; initial weights as PyTorch draws them for a convolution,
+        whose standard deviation is a half to a quarter of torchvision's.
     seed : int
         Of the initial weights; torch's global generator is left as it was.
 
@@ -64,4 +68,7 @@ def resnet18(in_channels, n_classes, protocol="code", seed=42):
         model.conv1 = first
         if small:
             model.maxpool = nn.Dropout2d(0.5)
+            for module in model.modules():
+                if isinstance(module, nn.Conv2d):
+                    module.reset_parameters()
     return model

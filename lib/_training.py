@@ -102,7 +102,8 @@ class Trainer:
         digest, data = content[:_DIGEST], content[_DIGEST:]
         if hashlib.sha256(data).digest() != digest:
             raise CheckpointError(f"checkpoint {path} is damaged: delete it to start anew")
-        stored = torch.load(io.BytesIO(data), map_location=self.device, weights_only=True)
+        # Adam counts its steps on the host; from a device it would fetch them in every step.
+        stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         if stored["about"] != about:
             raise CheckpointError(
                 f"checkpoint must be of the same settings and data, {path} is of "

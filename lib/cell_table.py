@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import binomtest, t
 
-from lib._checks import check_count
+from lib._checks import as_array, check_count
 from lib.cells import GREY
 
 # Ladret et al., Table 1: top-1 accuracy in % without pruning, at c = 0.25 and at c = 0.5, and its
@@ -25,10 +25,11 @@ class Accuracy(NamedTuple):
     Attributes
     ----------
     best, final : float
-        Mean over seeds of the best epoch, which is what the released code prints, and of the last.
+        Mean over seeds at the epoch where it is largest, which is what the released code prints,
+        and at the last.
     low, high : float
-        Interval of `best`: Student's t over seeds; of one seed alone, Wilson's for the number of
-        test images.
+        Interval at the best epoch: Student's t over seeds; of one seed alone, Wilson's for the
+        number of test images. That the epoch was chosen on the same images is not in it.
     n_seeds : int
     """
 
@@ -58,8 +59,8 @@ def accuracy(results):
     """
     if not results:
         raise ValueError("results must hold one result at least, got none")
-    histories = [100 * np.array(result["history"]["test_accuracy"]) for result in results]
-    best = np.array([history.max() for history in histories])
+    histories = 100 * np.array([result["history"]["test_accuracy"] for result in results])
+    best = histories[:, histories.mean(axis=0).argmax()]
     n, mean = len(best), float(best.mean())
     if n > 1:
         half = float(t.ppf(0.975, n - 1) * best.std(ddof=1) / np.sqrt(n))
@@ -68,7 +69,7 @@ def accuracy(results):
         size = len(results[0]["predictions"])
         interval = binomtest(round(mean / 100 * size), size).proportion_ci(method="wilson")
         low, high = 100 * interval.low, 100 * interval.high
-    return Accuracy(mean, float(np.mean([h[-1] for h in histories])), low, high, n)
+    return Accuracy(mean, float(histories[:, -1].mean()), low, high, n)
 
 
 def by_condition(results):
@@ -184,6 +185,40 @@ def scale_claims(accuracies, larger, factors):
             values |= {label: found.best, f"{label}_low": found.low, f"{label}_high": found.high}
         values[f"{name}_factor"] = factors[name]
     return {"cls-scale": values}
+
+
+def text_claims(accuracies, test_labels):
+    """Values for the claim on codes that are not normalised, if its cells are there.
+
+    Parameters
+    ----------
+    accuracies : dict of (str, float) to Accuracy
+        By scheme and pruning, under the protocol of the text.
+    test_labels : ndarray (n,)
+        Classes of the test images, whole numbers >= 0.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        By claim: accuracies in % without pruning, their intervals, and ``common``, what a
+        classifier has that puts every image into the commonest class.
+
+    Raises
+    ------
+    ValueError
+        Labels are not as described.
+    """
+    labels = as_array("test_labels", test_labels, "iu")
+    if labels.ndim != 1 or not labels.size or labels.min() < 0:
+        raise ValueError("test_labels must be whole numbers >= 0, one for each image")
+    plain = {name: accuracies.get((name, 0.0)) for name in (*TABLE_1, GREY)}
+    if not (plain["hom_after"] and plain["het_after"]):
+        return {}
+    values = {"common": 100.0 * np.bincount(labels).max() / labels.size, "n_test": labels.size}
+    for name, a in plain.items():
+        if a:
+            values |= {name: a.best, f"{name}_low": a.low, f"{name}_high": a.high}
+    return {"cls-text": values}
 
 
 def _loss(plain, pruned):

@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib import classify
+from lib import classify, csc
 from lib._checks import check_array, check_choice, check_count, check_counts, check_number
 from lib._encoding import digest
 from lib._files import write_bytes
 from lib._labelled import LabelledImages
+from lib._networks import RECIPES, VERSION
 from lib._tensors import check_device
 from lib._training import PRECISIONS
 from lib.dictlearn import CheckpointError
@@ -79,6 +80,7 @@ class Experiment:
     chunk: int = 250
 
     def __post_init__(self):
+        object.__setattr__(self, "folder", Path(self.folder))
         # As Python's own numbers, which JSON can hold.
         least = {"size": 0, "input_size": 1, "epochs": 1, "batch": 2, "chunk": 1}
         for name, minimum in least.items():
@@ -134,13 +136,16 @@ class Experiment:
         return self.folder / "cells" / name
 
     def about(self, cell):
-        """All that a cell's result depends on beside the library."""
+        """All that a cell's result depends on."""
         names = ("size", "input_size", "epochs", "batch", "precision")
         settings = {name: getattr(self, name) for name in names}
         atoms = self.dictionaries.get(cell.scheme)
         return {
             **cell._asdict(),
             **settings,
+            "coder": csc.VERSION,
+            "network": VERSION,
+            "recipe": repr(RECIPES[cell.protocol]),
             "data": self._data,
             "atoms": None if atoms is None else digest(np.asarray(atoms, dtype=np.float32)),
         }
@@ -171,7 +176,7 @@ class Experiment:
             ``history`` (lists over epochs, see `classify.Training`), ``predictions`` (a class for
             each test image), ``truth``, ``kept`` (see `classify.kept_values`; of grey pixels,
             their number), ``reads`` (norm of the first layer's weights per channel),
-            ``seconds``, ``about``.
+            ``seconds`` (that training took; 0 of a copy), ``about``.
 
         Raises
         ------
@@ -188,13 +193,14 @@ class Experiment:
                 raise ValueError(f"{name} must be {plain} for grey pixels, got {value}")
         if (done := self.read(cell)) is not None:
             return done
-        start = time.perf_counter()
         x, kept = self._inputs(cell)
+        start = time.perf_counter()
         about = self.about(cell)
         path = self.path(cell)
         if cell.cutoff and not self._changes(cell, x):
             # The same inputs and the same seed: the network would be the same, bit by bit.
-            result = self.run(cell._replace(cutoff=0.0), progress) | {"about": about}
+            result = self.run(cell._replace(cutoff=0.0), progress)
+            result |= {"about": about, "seconds": 0.0}
             write_bytes(path, json.dumps(result).encode())
             return result
         checkpoint = self.folder / "checkpoints" / f"{_hash(about)}.pt"

@@ -119,7 +119,8 @@ def train(
         How sparse codes are read: see `inputs`.
     epochs, seed : int
     batch : int, optional
-        The recipe's if not given. Images left over at the end of an epoch are left out.
+        The recipe's if not given. Images left over at the end of an epoch are a smaller batch;
+        a single one is left out.
     device : str
     precision : {"float32", "bfloat16", "float16"}
         Of products and convolutions; weights stay in single precision.
@@ -172,7 +173,7 @@ def train(
         *map(_identity, (x, test_x, labels, test_labels)),
     ]
     about = repr(about)
-    n_steps = epochs * (len(x) // recipe.batch)
+    n_steps = epochs * (len(x) // recipe.batch + (len(x) % recipe.batch > 1))
     state = Trainer(x.shape[1], n_classes, protocol, seed, recipe, n_steps, device, precision)
     reading = {"protocol": protocol, "cutoff": cutoff, "size": size}
     x, memory = Inputs.of(x, reading, device, memory)
@@ -267,7 +268,8 @@ def _epoch(state, x, labels, recipe, seed, epoch):
             with torch.cuda.device(state.device):
                 torch.cuda.manual_seed(other)
         for rows in torch.randperm(len(labels), generator=order).split(recipe.batch):
-            if len(rows) < recipe.batch:
+            # Batch normalisation needs two.
+            if len(rows) < 2:
                 break
             some = x.batch(rows, state.device)
             if recipe.flip:

@@ -763,6 +763,16 @@ CALLS = {
         ),
         {"test_size": 10},
     ),
+    "cell_table.text_claims": Call(
+        lambda test_labels: cell_table.text_claims(
+            dict.fromkeys(
+                (("hom_after", 0.0), ("het_after", 0.0)),
+                cell_table.Accuracy(50.0, 49.0, 48.0, 52.0, 2),
+            ),
+            test_labels,
+        ),
+        {"test_labels": np.array([0, 1, 1, 2])},
+    ),
     "cell_table.confusion": Call(
         lambda n_classes: cell_table.confusion([RESULT], n_classes), {"n_classes": 3}
     ),

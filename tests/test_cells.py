@@ -58,7 +58,9 @@ def test_a_network_that_reads_the_same_is_not_trained_twice(experiment, monkeypa
         patch.setattr(classify, "train", None)
         again = experiment.run(cell)
     assert again["about"] == experiment.about(cell)
-    assert again | {"about": 0} == plain | {"about": 0}
+    # What was spent once is counted once.
+    assert again["seconds"] == 0 < plain["seconds"]
+    assert again | {"about": 0, "seconds": 0} == plain | {"about": 0, "seconds": 0}
     # And it is the result that training would have had.
     monkeypatch.setattr(cells.Experiment, "_changes", lambda *_: True)
     experiment.path(cell).unlink()
@@ -213,6 +215,16 @@ def test_scale_claim_needs_all_four_networks():
     assert values["hom_after_factor"] == 6
     larger.pop(("het_after", 0.0))
     assert cell_table.scale_claims(plain, larger, factors) == {}
+
+
+def test_text_claim_is_against_the_commonest_class():
+    labels = np.array([0, 0, 0, 1, 2])
+    found = _accuracies({"hom_after": 30.0, "het_after": 40.0, "grey": 50.0})
+    values = cell_table.text_claims(found, labels)["cls-text"]
+    assert values["common"] == pytest.approx(60)
+    assert (values["hom_after_low"], values["het_after"], values["grey"]) == (29, 40, 50)
+    assert "het_before" not in values
+    assert cell_table.text_claims(_accuracies({"het_after": 40.0}), labels) == {}
 
 
 def test_interval_of_a_loss_is_that_of_newcombe():

@@ -124,6 +124,7 @@ def test_a_killed_sweep_loses_no_cell_and_a_change_runs_what_depends_on_it(
     assert _jobs(folder, "-n", epochs=2) == {"cell": 3, "collect": 1}
     assert _jobs(folder, "-n", cutoffs="0 0.5 0.25") == {"cell": 1, "collect": 1}
     assert _jobs(folder, "-n", n_seeds=2) == {"cell": 3, "collect": 1}
+    assert _jobs(folder, "-n", text_share=0.25) == {"collect": 1}
     assert _jobs(folder, "-n", n_train=50) == {"encode": 1, "cell": 3, "collect": 1}
 
 
