@@ -19,6 +19,8 @@ import torch
 
 from lib._workers import one_thread
 
+_ATOMS_AT_A_TIME = 8
+
 
 class Iteration:
     """State of the method for a batch of images.
@@ -159,8 +161,14 @@ class Iteration:
 
     def keep(self, mask):
         """Drop all images but those where a mask (n,) is true."""
-        state = self.w.view(self.bank.n_atoms, len(self.images), -1)
-        self.w = state[:, mask].flatten(1)
+        k = self.bank.n_atoms
+        state, flat = self.w.view(k, len(self.images), -1), self.w.view(-1)
+        size = int(mask.sum()) * state.shape[2]
+        # To the front of the same memory, a few atoms at a time: never is there a second state.
+        for first in range(0, k, _ATOMS_AT_A_TIME):
+            some = state[first : first + _ATOMS_AT_A_TIME, mask].flatten()
+            flat[first * size : first * size + len(some)] = some
+        self.w = flat[: k * size].view(k, size)
         self.images, self.rho = self.images[mask], self.rho[mask]
         self._sum_w, self._sum_y = self._sum_w[mask], self._sum_y[mask]
         if self._factor is not None:

@@ -35,16 +35,16 @@ class Result(NamedTuple):
     rho: float
 
 
-def batches(images, atoms, settings, rho, start, batch):
-    """Results as images are done, a batch at a time."""
+def batches(images, atoms, settings, rho, start, batch, report):
+    """Results as images are done, a batch at a time; `report` is told each iteration."""
     bank = AtomBank(atoms, *images.shape[1:])
     for first in range(0, len(images), batch):
         some = slice(first, first + batch)
         started = None if start is None else start[some]
-        yield from _code(bank, images[some], settings, rho[some], started, first)
+        yield from _code(bank, images[some], settings, rho[some], started, first, report)
 
 
-def _code(bank, images, settings, rho, start, first):
+def _code(bank, images, settings, rho, start, first, report):
     """Results of one batch, whose images are numbered from `first`."""
     rho = torch.tensor(rho.tolist(), dtype=torch.float64, device=images.device)
     state = _admm.Iteration(bank, images, settings.threshold(images), rho, settings.relax, start)
@@ -55,18 +55,13 @@ def _code(bank, images, settings, rho, start, first):
             state.rescale(_admm.rho_factor(primal, dual, settings.lmbda))
         below = ((primal < settings.tol) & (dual < settings.tol)).cpu().numpy()
         done = below | (iteration == settings.max_iter)
+        report(iteration)
+        if not done.any():
+            continue
+        numbers = torch.stack((primal, dual, state.rho)).T.tolist()
         for j in np.flatnonzero(done):
-            yield Result(
-                int(left[j]),
-                *state.result(j),
-                iteration,
-                bool(below[j]),
-                float(primal[j]),
-                float(dual[j]),
-                float(state.rho[j]),
-            )
+            yield Result(int(left[j]), *state.result(j), iteration, bool(below[j]), *numbers[j])
         if done.all():
             return
-        if done.any():
-            left = left[~done]
-            state.keep(torch.as_tensor(~done, device=images.device))
+        left = left[~done]
+        state.keep(torch.as_tensor(~done, device=images.device))

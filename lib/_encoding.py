@@ -222,6 +222,27 @@ def pruned_share(codes, protocol, cutoff, size=32, n=100):
     return float((changed > 0).mean()), float(changed.mean())
 
 
+def pruning_changes(codes, protocol, cutoff, size=32):
+    """Whether pruning changes anything that the network reads of any image.
+
+    Parameters
+    ----------
+    codes : code_store.SparseCodes
+    protocol, cutoff, size
+        As in `inputs`.
+
+    Returns
+    -------
+    bool
+    """
+    for some in torch.arange(len(codes)).split(25):
+        dense = codes.dense(some.numpy())
+        before, after = (inputs(dense, protocol, c, size) for c in (0.0, cutoff))
+        if not before.equal(after):
+            return True
+    return False
+
+
 def _single(name, value):
     """Images or atoms as a tensor in single precision, on the CPU."""
     return check_tensor(name, value, 3, "cpu", torch.float32)
@@ -254,7 +275,10 @@ class Inputs:
     def of(cls, x, reading, device, memory):
         """Inputs from what `train` was given, and the bytes of memory that are left."""
         if isinstance(x, torch.Tensor):
-            return cls(x), memory
+            size = x.numel() * x.element_size()
+            if x.device == device or size > memory:
+                return cls(x), memory
+            return cls(x.to(device)), memory - size
         streamed = cls(None, x, reading)
         first = streamed.batch(torch.arange(1), device)
         size = 2 * first.numel() * len(x)
@@ -276,4 +300,7 @@ class Inputs:
 def digest(array):
     """Hash of an array's shape and bytes."""
     array = np.ascontiguousarray(array)
-    return hashlib.sha256(repr(array.shape).encode() + array.tobytes()).hexdigest()[:32]
+    found = hashlib.sha256(repr(array.shape).encode())
+    # Without a copy: codes of whole data sets take gigabytes.
+    found.update(array.reshape(-1).view(np.uint8))
+    return found.hexdigest()[:32]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lib._archives import DataDamaged
+from lib._checks import check_number
 from lib._downloads import list_files
 from lib._images import (
     BadImage,
@@ -39,6 +40,30 @@ class LabelledImages(NamedTuple):
     images: np.ndarray
     labels: np.ndarray
     classes: tuple[str, ...]
+
+
+def first_images(labelled, share):
+    """The first of labelled images.
+
+    Parameters
+    ----------
+    labelled : LabelledImages
+    share : float
+        Above 0, at most 1; of n images, the number nearest to share · n, one at least.
+
+    Returns
+    -------
+    LabelledImages
+        Of the same classes.
+
+    Raises
+    ------
+    ValueError
+        `share` is out of range.
+    """
+    share = check_number("share", share, 0, maximum=1, open_minimum=True)
+    n = max(round(share * len(labelled.labels)), 1)
+    return labelled._replace(images=labelled.images[:n], labels=labelled.labels[:n])
 
 
 def read_digits(split, n):

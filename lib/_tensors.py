@@ -56,7 +56,8 @@ def check_coefficients(coefficients, name="coefficients"):
     kept = torch.float32, torch.float64
     if isinstance(coefficients, torch.Tensor) and coefficients.dtype in kept:
         return check_tensor(name, coefficients, 4, coefficients.device, coefficients.dtype)
-    return check_tensor(name, coefficients, 4, "cpu", torch.float32)
+    double = getattr(coefficients, "dtype", None) == np.float64
+    return check_tensor(name, coefficients, 4, "cpu", torch.float64 if double else torch.float32)
 
 
 def check_problem(images, atoms, device, dtype):

@@ -1,5 +1,6 @@
 """A network in training: what its steps change, and how it is written down."""
 
+import contextlib
 import hashlib
 import io
 from pathlib import Path
@@ -19,6 +20,18 @@ _DIGEST = hashlib.sha256().digest_size
 def autocast(device, precision):
     dtype = PRECISIONS[precision]
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+@contextlib.contextmanager
+def repeatable():
+    """Have a GPU choose convolutions that give the same result each time, until the end."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
 
 
 class Trainer:

@@ -197,7 +197,8 @@ class Experiment:
         start = time.perf_counter()
         about = self.about(cell)
         path = self.path(cell)
-        if cell.cutoff and not self._changes(cell, x):
+        reading = cell.protocol, cell.cutoff, self.input_size
+        if cell.cutoff and not any(classify.pruning_changes(part, *reading) for part in x):
             # The same inputs and the same seed: the network would be the same, bit by bit.
             result = self.run(cell._replace(cutoff=0.0), progress)
             result |= {"about": about, "seconds": 0.0}
@@ -242,11 +243,6 @@ class Experiment:
             progress=progress,
         )
 
-    def _changes(self, cell, x):
-        """Whether pruning changes any value that a network reads."""
-        share = (cell.protocol, cell.cutoff, self.input_size)
-        return any(classify.pruned_share(part, *share, n=len(part))[0] > 0 for part in x)
-
     def _inputs(self, cell):
         if cell.scheme == GREY:
             size = self.input_size if cell.protocol == "code" else self.size or None
@@ -279,8 +275,10 @@ def grid(protocols, schemes, cutoffs, seeds):
     Raises
     ------
     ValueError
-        A threshold is negative or not finite, a seed no integer >= 0.
+        A protocol is unknown, a threshold negative or not finite, a seed no integer >= 0.
     """
+    for protocol in protocols:
+        check_choice("protocols", protocol, classify.RECIPES)
     cutoffs = check_array("cutoffs", cutoffs, (None,)).tolist()
     if min(cutoffs, default=0) < 0:
         raise ValueError(f"cutoffs must be >= 0, got {min(cutoffs)}")

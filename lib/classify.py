@@ -21,11 +21,12 @@ from lib._encoding import (
     kept_values,
     prepare,
     pruned_share,
+    pruning_changes,
 )
 from lib._files import check_folder
 from lib._networks import RECIPES, Recipe, resnet18
 from lib._tensors import check_device, check_tensor
-from lib._training import PRECISIONS, Trainer, autocast
+from lib._training import PRECISIONS, Trainer, autocast, repeatable
 from lib.code_store import SparseCodes
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "kept_values",
     "prepare",
     "pruned_share",
+    "pruning_changes",
     "resnet18",
     "train",
 ]
@@ -185,8 +187,9 @@ def train(
     from tqdm.auto import trange
 
     for epoch in trange(len(state.history), epochs, unit="epoch", disable=not progress):
-        learnt = _epoch(state, x, labels, recipe, seed, epoch)
-        result = _evaluate(state.model, test_x, test_labels, recipe.batch, precision)
+        with repeatable():
+            learnt = _epoch(state, x, labels, recipe, seed, epoch)
+            result = _evaluate(state.model, test_x, test_labels, recipe.batch, precision)
         if not np.isfinite([learnt[0], result.loss]).all():
             raise FloatingPointError(
                 f"the loss of epoch {epoch} is not finite: lower rate, or scale x down"

@@ -75,6 +75,20 @@ class SparseCodes:
     def __len__(self):
         return self.shape[0]
 
+    def largest(self, signed=False):
+        """Largest magnitude of each image's code, or largest value if `signed`.
+
+        Returns
+        -------
+        ndarray (n,) float64
+            0 where an image has no coefficient, or none above 0, for all others are 0.
+        """
+        found, some = np.zeros(len(self)), np.diff(self.starts) > 0
+        if some.any():
+            values = self.values if signed else np.abs(self.values)
+            found[some] = np.maximum.reduceat(values, self.starts[:-1][some])
+        return np.maximum(found, 0)
+
     def scaled(self, factor):
         """The codes with all coefficients multiplied by a number, rounded to half precision.
 
@@ -125,6 +139,17 @@ class SparseCodes:
         values = torch.from_numpy(self.values[take]).to(device, dtype)
         out[torch.from_numpy(index).to(device)] = values
         return out.view(len(rows), *self.shape[1:])
+
+
+def _joined(parts):
+    """Arrays one after the other; each is let go of once it is copied."""
+    joined, at = np.empty(sum(map(len, parts)), parts[0].dtype), 0
+    parts.reverse()
+    while parts:
+        part = parts.pop()
+        joined[at : at + len(part)] = part
+        at += len(part)
+    return joined
 
 
 class CodeStore:
@@ -216,7 +241,7 @@ class CodeStore:
             positions.append((at % size).astype(np.int32))
             values.append(some)
         starts = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
-        return SparseCodes(starts, np.concatenate(positions), np.concatenate(values), self.maps)
+        return SparseCodes(starts, _joined(positions), _joined(values), self.maps)
 
     def bytes_per_image(self):
         """Bytes on disk per image, all chunks together."""

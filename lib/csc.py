@@ -8,6 +8,7 @@ with circular convolution and atoms d_k anchored at their top-left corner, as in
 done by torch, in float32 unless asked otherwise.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from lib._tensors import (
     check_coefficients,
     check_fit,
     check_problem,
+    check_squares,
     check_tensor,
     largest,
     sparse_maps,
@@ -127,8 +129,8 @@ def sparse_code(
         Return the coefficients as a sparse COO tensor, which is all that is then kept of them.
     memory : float, optional
         Bytes for the state of the images that are worked on at the same time: as many as fit with
-        K · height · width numbers each, one at least. 512 MiB, or half of a GPU's free memory,
-        if not given.
+        K · height · width numbers each, one at least. The coefficients that are returned come on
+        top. 512 MiB if not given; on a GPU, half of what is free beside dense coefficients.
     solver : {"tiled", "sporco"}
         Which implementation; SPORCO's takes one image after the other, on the CPU.
     device : str or torch.device, optional
@@ -152,6 +154,11 @@ def sparse_code(
     n, k = len(images), len(atoms)
     lmbda = check_number("lmbda", lmbda, 0, maximum=largest(dtype))
     weights = None if weights is None else _check_vector("weights", weights, k, 0)
+    if weights is not None and lmbda * weights.max() > largest(dtype):
+        raise ValueError(
+            f"weights must be up to {largest(dtype) / lmbda:.3g}, for weights times lmbda to stay "
+            f"below {largest(dtype):.3g} in {dtype}, got {weights.max()}"
+        )
     max_iter = check_count("max_iter", max_iter)
     tol = check_number("tol", tol, 0)
     relax = check_number("relax", relax, 0, open_minimum=True)
@@ -160,19 +167,21 @@ def sparse_code(
     rho = 50 * lmbda + 1 if rho is None else rho
     rho = _check_vector("rho", np.broadcast_to(rho, n) if np.ndim(rho) == 0 else rho, n, 0, True)
     start = _check_start(start, images, k, device, dtype)
-    memory = _check_memory(memory, device)
+    size = images[0].numel() * k * images.element_size()
+    memory = _check_memory(memory, device, 0 if sparse else n * size)
     if solver not in SOLVERS:
         raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, got {solver!r}")
     settings = Settings(lmbda, weights, max_iter, tol, bool(auto_rho), relax)
-    if solver == "sporco":
-        from lib._sporco import code_one
+    with _bar(n, progress) as bar:
+        if solver == "sporco":
+            from lib._sporco import code_one
 
-        results = code_one(images, atoms, settings, rho, start)
-    else:
-        size = images[0].numel() * k * images.element_size()
-        batch = max(1, int(memory // size))
-        results = batches(images, atoms, settings, rho, start, batch)
-    return _collect(results, images, len(atoms), settings, sparse, progress)
+            results = code_one(images, atoms, settings, rho, start)
+        else:
+            batch = max(1, int(memory // size))
+            report = functools.partial(_report, bar, max_iter)
+            results = batches(images, atoms, settings, rho, start, batch, report)
+        return _collect(results, images, len(atoms), settings, sparse, bar)
 
 
 def reconstruct(coefficients, atoms):
@@ -220,6 +229,7 @@ def psnr(images, reconstructions):
         Shapes differ, or the maximum of an image is not positive.
     """
     images = check_tensor("images", images, 3, "cpu", torch.float64)
+    check_squares("images", images)
     reconstructions = check_tensor("reconstructions", reconstructions, 3, "cpu", torch.float64)
     if images.shape != reconstructions.shape:
         raise ValueError(
@@ -283,17 +293,27 @@ def prune(coefficients, cutoff, *, relative=False):
     return pruned.coalesce() if pruned.is_sparse else pruned
 
 
-def _collect(results, images, k, settings, sparse, progress):
-    """Gather results, in the order of the images, with the objective of each."""
+def _bar(n, progress):
+    """A bar of n images that says at which iteration those at work are."""
     from tqdm.auto import tqdm
 
+    return tqdm(total=n, unit="image", miniters=0, disable=not progress)
+
+
+def _report(bar, max_iter, iteration):
+    bar.set_postfix_str(f"iteration {iteration} of {max_iter}", refresh=False)
+    bar.update(0)
+
+
+def _collect(results, images, k, settings, sparse, bar):
+    """Gather results, in the order of the images, with the objective of each."""
     n = len(images)
     weights = torch.ones(k) if settings.weights is None else torch.as_tensor(settings.weights)
     weights = weights.to(images.device, torch.float64)
     coefficients = [None] * n if sparse else images.new_empty((n, k, *images.shape[1:]))
     numbers = {name: np.empty(n) for name in ("objective", "primal", "dual", "rho")}
     numbers |= {"n_iter": np.empty(n, dtype=np.int64), "converged": np.empty(n, dtype=bool)}
-    for r in tqdm(results, total=n, unit="image", disable=not progress):
+    for r in results:
         # Row by row, which takes no second array of this size.
         rows = torch.linalg.vector_norm(r.coefficients, 1, dim=2)
         penalty = rows.sum(1, dtype=torch.float64) @ weights
@@ -302,6 +322,7 @@ def _collect(results, images, k, settings, sparse, progress):
         for name in ("primal", "dual", "rho", "n_iter", "converged"):
             numbers[name][r.image] = getattr(r, name)
         coefficients[r.image] = r.coefficients.to_sparse() if sparse else r.coefficients
+        bar.update()
     if sparse:
         coefficients = torch.stack(coefficients).coalesce()
     wrong = np.flatnonzero(~np.isfinite(numbers["objective"] + numbers["primal"] + numbers["dual"]))
@@ -331,7 +352,10 @@ def _check_start(start, images, k, device, dtype):
     return start
 
 
-def _check_memory(memory, device):
+def _check_memory(memory, device, result):
+    """Bytes for the state, of what `result` bytes on the same device leave."""
     if memory is not None:
         return check_number("memory", memory, 0, open_minimum=True)
-    return torch.cuda.mem_get_info(device)[0] / 2 if device.type == "cuda" else 512 * 2**20
+    if device.type == "cuda":
+        return max(torch.cuda.mem_get_info(device)[0] - result, 0) / 2
+    return 512 * 2**20

@@ -26,7 +26,14 @@ from lib._downloads import (
     sha256_of,
 )
 from lib._images import with_progress
-from lib._labelled import LabelledImages, read_cifar, read_class_folders, read_digits, read_npz
+from lib._labelled import (
+    LabelledImages,
+    first_images,
+    read_cifar,
+    read_class_folders,
+    read_digits,
+    read_npz,
+)
 from lib._photographs import bundled_files, photograph_items, projection, usable
 from lib._sources import BUNDLED, SOURCES, BundledImage, File, Source
 
@@ -42,6 +49,7 @@ __all__ = [
     "download",
     "fetch",
     "fingerprint",
+    "first_images",
     "iter_photographs",
     "labelled_images",
     "panoramas",

@@ -211,7 +211,9 @@ def fit_log_gabor(atoms, formula="code"):
     Notes
     -----
     θ and Bθ mean something as far as `r2` is high. Where stripes are narrower than the samples of
-    the spectrum are apart (Bθ below about 5° at 12 × 12 pixels), Bθ is hardly determined.
+    the spectrum are apart (Bθ below about 5° at 12 × 12 pixels), Bθ is hardly determined, and
+    noise of 5 % of an atom's root mean square can turn θ by some 4°; where they are not, by less
+    than 1°.
     """
     atoms = check_array("atoms", atoms)
     single = atoms.ndim == 2

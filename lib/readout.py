@@ -41,18 +41,23 @@ def pooled(codes, n_cells=4, cutoff=0.0):
     if n_cells > min(maps[1:]):
         raise ValueError(f"n_cells must be at most {min(maps[1:])}, got {n_cells}")
     cutoff = check_number("cutoff", cutoff, 0.0, maximum=1.0)
-    image = np.repeat(np.arange(n), np.diff(codes.starts))
-    magnitudes = np.abs(codes.values.astype(float))
-    largest = np.zeros(n)
-    np.maximum.at(largest, image, magnitudes)
-    magnitudes[magnitudes < cutoff * largest[image]] = 0
-    atom, *place = np.unravel_index(codes.positions, maps)
-    y, x = (
-        where.astype(np.int64) * n_cells // side
-        for where, side in zip(place, maps[1:], strict=True)
-    )
-    bins = np.ravel_multi_index((image, atom, y, x), (n, maps[0], n_cells, n_cells))
-    return np.bincount(bins, magnitudes, n * maps[0] * n_cells**2).reshape(n, -1)
+    least = cutoff * codes.largest()
+    sums = np.empty((n, maps[0] * n_cells**2))
+    # Some images at a time: what is made beside them is many times as large as their codes.
+    for rows in np.array_split(np.arange(n), -(-n // 250)):
+        own = slice(codes.starts[rows[0]], codes.starts[rows[-1] + 1])
+        image = np.repeat(np.arange(len(rows)), np.diff(codes.starts[rows[0] : rows[-1] + 2]))
+        magnitudes = np.abs(codes.values[own].astype(float))
+        magnitudes[magnitudes < least[rows][image]] = 0
+        atom, *place = np.unravel_index(codes.positions[own], maps)
+        y, x = (
+            where.astype(np.int64) * n_cells // side
+            for where, side in zip(place, maps[1:], strict=True)
+        )
+        shape = (len(rows), maps[0], n_cells, n_cells)
+        bins = np.ravel_multi_index((image, atom, y, x), shape)
+        sums[rows] = np.bincount(bins, magnitudes, np.prod(shape)).reshape(len(rows), -1)
+    return sums
 
 
 def linear_readout(train, labels, test):

@@ -743,6 +743,18 @@ CALLS = {
         readout.linear_readout,
         {"train": IMAGES[0], "labels": np.arange(10) % 2, "test": IMAGES[1]},
     ),
+    "datasets.first_images": Call(
+        lambda share: (
+            datasets.first_images(
+                datasets.LabelledImages(np.zeros((5, 2, 2)), np.arange(5), tuple("01234")), share
+            ).images
+        ),
+        {"share": 0.5},
+    ),
+    "classify.pruning_changes": Call(
+        lambda **settings: classify.pruning_changes(CODES, **settings),
+        {"protocol": "code", "cutoff": 0.25, "size": 4},
+    ),
     "cells.grid": Call(
         lambda cutoffs, seeds: cells.grid(["code"], ["few", "grey"], cutoffs, seeds),
         {"cutoffs": np.array([0.0, 0.25]), "seeds": np.array([1, 2])},

@@ -62,7 +62,7 @@ def test_a_network_that_reads_the_same_is_not_trained_twice(experiment, monkeypa
     assert again["seconds"] == 0 < plain["seconds"]
     assert again | {"about": 0, "seconds": 0} == plain | {"about": 0, "seconds": 0}
     # And it is the result that training would have had.
-    monkeypatch.setattr(cells.Experiment, "_changes", lambda *_: True)
+    monkeypatch.setattr(classify, "pruning_changes", lambda *_: True)
     experiment.path(cell).unlink()
     assert experiment.run(cell) | {"seconds": 0} == again | {"seconds": 0}
 
@@ -182,6 +182,13 @@ def test_interval_of_four_seeds_is_students():
 def test_best_epoch_is_told_from_the_last():
     found = cell_table.accuracy([_result(100, epochs=(0.2, 0.7))])
     assert (found.best, found.final) == (70, 50)
+
+
+def test_best_epoch_is_that_of_the_mean_over_seeds():
+    # Each seed's own best would be 70 and 60.
+    found = cell_table.accuracy([_result(100, epochs=e) for e in ((0.7, 0.5), (0.2, 0.6))])
+    assert (found.best, found.final, found.n_seeds) == (pytest.approx(55), 50, 2)
+    assert found.low < 50 < 60 < found.high
 
 
 def _accuracies(values, cutoffs=(0.0,)):

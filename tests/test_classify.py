@@ -171,6 +171,15 @@ def test_networks():
     n = sum(p.numel() for p in text.parameters())
     assert n == 11_181_642 - 9408 + 64 * 144 * 49
     assert code.layer1[0].conv1.weight.equal(classify.resnet18(144, 10).layer1[0].conv1.weight)
+    # Uniform within 1/√(inputs), as PyTorch draws; torchvision's is normal, √2/√(outputs).
+    down = code.layer2[0].downsample[0]
+    for layer in (code.conv1, code.layer4[1].conv2, down):
+        weight = layer.weight.detach()
+        fan_in = weight[0].numel()
+        assert float(weight.abs().max()) <= fan_in**-0.5
+        assert float(weight.std()) == pytest.approx((3 * fan_in) ** -0.5, rel=0.02)
+    weight = text.layer1[0].conv1.weight.detach()
+    assert float(weight.std()) == pytest.approx((2 / 576) ** 0.5, rel=0.02)
 
 
 def test_inputs_prune_after_normalisation():
@@ -323,3 +332,35 @@ def test_train_refuses_images(digits):
         classify.train(x * np.nan, labels, x, labels, 10, **SMALL)
     with pytest.raises(ValueError, match="x must have shape"):
         classify.train(x[:, 0], labels, x, labels, 10, **SMALL)
+
+
+def test_images_left_over_are_a_smaller_batch(digits, monkeypatch):
+    seen = []
+    step = Trainer.step
+
+    def spy(self, some, truth):
+        seen.append(len(some))
+        return step(self, some, truth)
+
+    monkeypatch.setattr(Trainer, "step", spy)
+    x, labels = digits
+    for n, batches in ((40, [16, 16, 8]), (33, [16, 16])):
+        seen.clear()
+        classify.train(x[:n], labels[:n], x[:8], labels[:8], 10, epochs=1, batch=16)
+        assert seen == batches
+
+
+def test_a_gpu_is_told_to_repeat_itself_and_left_as_it_was(digits, monkeypatch):
+    cudnn = torch.backends.cudnn
+    before, seen = (cudnn.deterministic, cudnn.benchmark), []
+    step = Trainer.step
+
+    def spy(self, some, truth):
+        seen.append((cudnn.deterministic, cudnn.benchmark))
+        return step(self, some, truth)
+
+    monkeypatch.setattr(Trainer, "step", spy)
+    x, labels = digits
+    classify.train(x[:16], labels[:16], x[:8], labels[:8], 10, epochs=1, batch=8)
+    assert set(seen) == {(True, False)}
+    assert (cudnn.deterministic, cudnn.benchmark) == before

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lib import code_store
-from lib.code_store import CodeStore, DamagedChunk
+from lib.code_store import CodeStore, DamagedChunk, SparseCodes
 
 MAPS = (5, 12, 10)
 
@@ -126,3 +126,16 @@ def test_refuses(tmp_path):
         _store(tmp_path, codes, {"atoms": np.ones(3)})
     with pytest.raises(ValueError, match="maps must be"):
         CodeStore(tmp_path, {}, 3, (2**11, 2**10, 2**10))
+
+
+def test_largest_of_codes_with_and_without_coefficients():
+    codes = SparseCodes(
+        np.array([0, 0, 2, 3, 3]),
+        np.array([0, 1, 2]),
+        np.array([0.5, -2.0, -1.0], dtype=np.float16),
+        (1, 2, 2),
+    )
+    assert codes.largest().tolist() == [0, 2, 1, 0]
+    assert codes.largest(signed=True).tolist() == [0, 0.5, 0, 0]
+    none = SparseCodes(np.zeros(3, int), np.zeros(0, int), np.zeros(0, np.float16), (1, 2, 2))
+    assert none.largest().tolist() == [0, 0]

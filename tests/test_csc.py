@@ -700,11 +700,28 @@ def test_reconstruction_follows_the_definition(problem):
     single = csc.reconstruct(torch.tensor(maps, dtype=torch.float32), torch.tensor(atoms))
     assert single.dtype == torch.float32
     np.testing.assert_allclose(single, expected, atol=1e-4)
-    np.testing.assert_allclose(csc.reconstruct(maps, atoms), expected, atol=1e-4)
+    assert csc.reconstruct(maps, atoms).dtype == F64
+    np.testing.assert_allclose(csc.reconstruct(maps, atoms), expected, atol=1e-12)
+    assert csc.reconstruct(maps.astype(np.float32), atoms).dtype == torch.float32
     code = csc.sparse_code(images, atoms, LAMBDA, max_iter=40, dtype=F64)
     rest = images - csc.reconstruct(code.coefficients, atoms).numpy()
     penalty = np.abs(code.coefficients.numpy()).sum((1, 2, 3))
     np.testing.assert_allclose(code.objective, (rest**2).sum((1, 2)) / 2 + LAMBDA * penalty)
+
+
+def test_images_that_leave_make_room_in_the_same_memory(problem):
+    images, atoms = (torch.as_tensor(part) for part in problem)
+    bank, n = AtomBank(atoms, *images.shape[1:]), len(images)
+    state = _admm.Iteration(bank, images, LAMBDA, torch.ones(n, dtype=F64), 1.8)
+    state.step()
+    mask = torch.tensor([True, False, True])
+    expected = state.w.view(len(atoms), n, -1)[:, mask].flatten(1).clone()
+    place = state.w.data_ptr()
+    state.keep(mask)
+    assert state.w.equal(expected)
+    assert state.w.data_ptr() == place
+    state.keep(torch.tensor([False, True]))
+    assert state.w.equal(expected.view(len(atoms), 2, -1)[:, 1])
 
 
 def test_psnr_follows_the_definition():

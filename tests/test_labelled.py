@@ -15,7 +15,7 @@ from skimage.color import rgb2gray
 from sklearn.datasets import load_digits
 
 from lib import _downloads
-from lib.datasets import SOURCES, DataDamaged, File, fingerprint, labelled_images
+from lib.datasets import SOURCES, DataDamaged, File, fingerprint, first_images, labelled_images
 
 LOCAL = os.environ.get("LIB_DATA", "")
 
@@ -246,3 +246,13 @@ def test_jpeg_copy_of_cifar10(monkeypatch):
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         labelled_images(*arguments)
+
+
+@pytest.mark.parametrize(("share", "n"), [(0.25, 5), (0.26, 5), (1, 20), (1e-9, 1)])
+def test_first_images_are_a_share(share, n):
+    whole = labelled_images("digits", "train", 20)
+    some = first_images(whole, share)
+    assert len(some.labels) == n
+    np.testing.assert_array_equal(some.images, whole.images[:n])
+    np.testing.assert_array_equal(some.labels, whole.labels[:n])
+    assert some.classes == whole.classes

@@ -214,6 +214,18 @@ def test_noise_of_five_percent_moves_them_little(relative_to, limit):
     assert (fit.r2 < 1).all()
 
 
+def test_noise_turns_the_narrowest_text_atoms_most():
+    own = heterogeneous_dictionary("text")
+    scale = np.sqrt((own.atoms**2).mean(axis=(1, 2), keepdims=True))
+    noise = np.random.default_rng(0).standard_normal(own.atoms.shape)
+    fit = fit_log_gabor(own.atoms + 0.05 * scale * noise, "text")
+    errors = turn(fit.theta, own.theta)
+    narrow = own.b_theta < np.deg2rad(5)
+    assert 0 < narrow.sum() < len(narrow)
+    assert errors[~narrow].max() < 1
+    assert errors[narrow].max() < 5
+
+
 def test_gain_sign_offset_and_shift_do_not_matter():
     own = heterogeneous_dictionary()
     some = own.atoms[5::13]

@@ -1,7 +1,8 @@
 """Points of appendix A side by side: snakemake -s workflow/scan.smk -c2, or with a --profile.
 
-Each job is a rerun of the appendix at one point, which leaves a small file; the last one reruns
-the appendix on all of them. What is there and still fits its parameters is not measured again.
+Each job is a rerun of the appendix at one point, which leaves a small file in points/; the last
+one reruns the appendix on all of them. What is there and still fits its parameters is not measured
+again. Snakemake removes the outputs of a job that did not end well: it sees marks in done/ alone.
 """
 
 
@@ -38,7 +39,7 @@ POINTS = points()
 
 rule collect:
     input:
-        expand(f"{FOLDER}/points/{{point}}.json", point=POINTS),
+        expand(f"{FOLDER}/done/{{point}}", point=POINTS),
     output:
         f"{FOLDER}/collected/a_parameter_scan.{NAME}.ipynb",
     params:
@@ -50,7 +51,7 @@ rule collect:
 
 rule point:
     output:
-        f"{FOLDER}/points/{{point}}.json",
+        touch(f"{FOLDER}/done/{{point}}"),
     params:
         run=lambda w: rerun(CHAPTER, ONE | POINTS[w.point]),
     threads: config["threads"]
