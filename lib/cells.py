@@ -176,7 +176,7 @@ class Experiment:
             ``history`` (lists over epochs, see `classify.Training`), ``predictions`` (a class for
             each test image), ``truth``, ``kept`` (see `classify.kept_values`; of grey pixels,
             their number), ``reads`` (norm of the first layer's weights per channel),
-            ``seconds`` (that training took; 0 of a copy), ``about``.
+            ``seconds`` (of training since it last went on; 0 of a copy), ``about``.
 
         Raises
         ------

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from lib._checks import as_array, check_choice, check_count, check_number
+from lib._checks import as_array, check_array, check_choice, check_count, check_number
 from lib._encoding import (
     Inputs,
     check_reading,
@@ -303,8 +303,15 @@ def _recipe(protocol, batch, changes):
     if unknown:
         raise ValueError(f"changes must be of {', '.join(Recipe._fields)}, got {unknown[0]}")
     recipe = RECIPES[protocol]._replace(**changes)
+    for name in ("one_cycle", "flip"):
+        if not isinstance(value := getattr(recipe, name), bool):
+            raise ValueError(f"{name} must be True or False, got {value!r}")
+    betas = check_array("betas", recipe.betas, (2,))
+    if betas.min() < 0 or betas.max() >= 1:
+        raise ValueError(f"betas must be from 0 to below 1, got {betas.tolist()}")
     batch = recipe.batch if batch is None else batch
     return recipe._replace(
+        betas=tuple(betas.tolist()),
         rate=check_number("rate", recipe.rate, 0, open_minimum=True),
         weight_decay=check_number("weight_decay", recipe.weight_decay, 0),
         # Batch normalisation needs two.
