@@ -69,7 +69,7 @@ def accuracy(results):
         size = len(results[0]["predictions"])
         interval = binomtest(round(mean / 100 * size), size).proportion_ci(method="wilson")
         low, high = 100 * interval.low, 100 * interval.high
-    return Accuracy(mean, float(histories[:, -1].mean()), low, high, n)
+    return Accuracy(mean, float(histories[:, -1].mean()), float(low), float(high), n)
 
 
 def by_condition(results):
