@@ -212,12 +212,8 @@ def pruned_share(codes, protocol, cutoff, size=32, n=100):
     changed, values : float
         Share of images of which pruning changes anything, and share of all values that it changes.
     """
-    rows = np.arange(min(check_count("n", n), len(codes)))
-    changed = []
-    for some in np.array_split(rows, -(-len(rows) // 25)):
-        dense = codes.dense(some)
-        before, after = (inputs(dense, protocol, c, size) for c in (0.0, cutoff))
-        changed.append((before != after).float().mean((1, 2, 3)))
+    pairs = _read_twice(codes, protocol, cutoff, size, min(check_count("n", n), len(codes)))
+    changed = [(before != after).float().mean((1, 2, 3)).numpy() for before, after in pairs]
     changed = np.concatenate(changed)
     return float((changed > 0).mean()), float(changed.mean())
 
@@ -235,12 +231,15 @@ def pruning_changes(codes, protocol, cutoff, size=32):
     -------
     bool
     """
-    for some in torch.arange(len(codes)).split(25):
-        dense = codes.dense(some.numpy())
-        before, after = (inputs(dense, protocol, c, size) for c in (0.0, cutoff))
-        if not before.equal(after):
-            return True
-    return False
+    pairs = _read_twice(codes, protocol, cutoff, size, len(codes))
+    return any(not before.equal(after) for before, after in pairs)
+
+
+def _read_twice(codes, protocol, cutoff, size, n):
+    """What the network reads of the first n codes, unpruned and pruned, a few at a time."""
+    for rows in torch.arange(n).split(25):
+        dense = codes.dense(rows.numpy())
+        yield tuple(inputs(dense, protocol, c, size) for c in (0.0, cutoff))
 
 
 def _single(name, value):

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest, t
+from scipy.stats import norm, t
 
 from lib._checks import as_array, check_count
 from lib.cells import GREY
@@ -20,56 +20,139 @@ TABLE_1 = {
 
 
 class Accuracy(NamedTuple):
-    """Accuracy in % over seeds, and its 95 % interval.
+    """Accuracy in % over seeds.
 
     Attributes
     ----------
-    best, final : float
-        Mean over seeds at the epoch where it is largest, which is what the released code prints,
-        and at the last.
-    low, high : float
-        Interval at the best epoch: Student's t over seeds; of one seed alone, Wilson's for the
-        number of test images. That the epoch was chosen on the same images is not in it.
-    n_seeds : int
+    best : float
+        Mean over seeds at the epoch where it is largest, which is what the released code prints.
+        It was chosen on the test images, and has no interval here.
+    final, low, high : float
+        Mean at the last epoch, which nothing chose, and its 95 % interval.
+    seeds : tuple of float
+        At the last epoch, one each.
     """
 
     best: float
     final: float
     low: float
     high: float
-    n_seeds: int
+    seeds: tuple
 
 
-def accuracy(results):
-    """Accuracy of one scheme and pruning, in %, over seeds.
+def accuracies(groups):
+    """Accuracies of the conditions of one table.
+
+    Intervals allow for other test images, by Wilson's with as many images as would vary as much
+    as the seeds' mean does, and for other seeds: what these vary more than images explain (two-way
+    analysis of variance), as a share of p (1 - p). It is pooled over the conditions, since a few
+    seeds of one say little, and Student's quantile has the degrees of freedom of all. Copies of a
+    network, which pruning did not change, count once. Of one seed, intervals are of images alone.
+    Training images and dictionary are held fixed.
 
     Parameters
     ----------
-    results : sequence of dict
-        From `Experiment.run`, one of each seed.
+    groups : dict of (str, float) to list of dict
+        Results of `Experiment.run` by scheme and pruning, one of each seed.
 
     Returns
     -------
-    Accuracy
+    dict of (str, float) to Accuracy
 
     Raises
     ------
     ValueError
-        There is no result.
+        A condition has no result.
     """
+    hits = {key: _hits(key, results) for key, results in groups.items()}
+    scales = {key: _binomial(h.mean(), h.shape[1]) for key, h in hits.items()}
+    relative = {h.tobytes(): h / np.sqrt(scales[key]) for key, h in hits.items()}
+    variance, quantile = _seeds(relative.values())
+    found = {}
+    for key, h in hits.items():
+        low, high = _wilson(h)
+        mean, half = h.mean(), quantile * np.sqrt(variance * scales[key] / len(h))
+        ends = mean - np.hypot(mean - low, half), mean + np.hypot(high - mean, half)
+        history = np.mean([r["history"]["test_accuracy"] for r in groups[key]], axis=0)
+        values = 100 * np.array([history.max(), mean, *np.clip(ends, 0, 1)])
+        found[key] = Accuracy(*values.tolist(), tuple((100 * h.mean(axis=1)).tolist()))
+    return found
+
+
+def losses(groups, cutoff=0.5):
+    """What pruning costs at the last epoch, in percentage points, paired by image and seed.
+
+    Parameters
+    ----------
+    groups : dict of (str, float) to list of dict
+        As in `accuracies`.
+    cutoff : float
+
+    Returns
+    -------
+    dict of str to (float, float, float)
+        By scheme, of those that are there with and without pruning: mean and 95 % interval, which
+        allows for images and seeds as in `accuracies`. All are 0 where pruning changed nothing.
+    """
+    differences = {
+        name: _hits(name, groups[name, 0.0]) - _hits(name, groups[name, cutoff])
+        for name, c in groups
+        if c == cutoff and (name, 0.0) in groups
+    }
+    variance, quantile = _seeds([d for d in differences.values() if d.any()])
+    found = {}
+    for name, d in differences.items():
+        own = variance / len(d) if d.any() else 0.0
+        images = d.mean(axis=0).var(ddof=1) / d.shape[1]
+        half = np.hypot(norm.ppf(0.975) * np.sqrt(images), quantile * np.sqrt(own))
+        ends = (100 * float(d.mean() + sign * half) for sign in (0, -1, 1))
+        found[name] = tuple(ends)
+    return found
+
+
+def _hits(key, results):
+    """Whether each seed's network is right on each image, as an array of 0 and 1."""
     if not results:
-        raise ValueError("results must hold one result at least, got none")
-    histories = 100 * np.array([result["history"]["test_accuracy"] for result in results])
-    best = histories[:, histories.mean(axis=0).argmax()]
-    n, mean = len(best), float(best.mean())
-    if n > 1:
-        half = float(t.ppf(0.975, n - 1) * best.std(ddof=1) / np.sqrt(n))
-        low, high = mean - half, mean + half
-    else:
-        size = len(results[0]["predictions"])
-        interval = binomtest(round(mean / 100 * size), size).proportion_ci(method="wilson")
-        low, high = 100 * interval.low, 100 * interval.high
-    return Accuracy(mean, float(histories[:, -1].mean()), float(low), float(high), n)
+        raise ValueError(f"groups must hold one result at least of each, got none of {key}")
+    right = [np.equal(result["predictions"], result["truth"]) for result in results]
+    return np.array(right, dtype=float)
+
+
+def _binomial(p, n):
+    """Variance p (1 - p), not below what one of n images makes of it."""
+    return max(p * (1 - p), 1 / (4 * n))
+
+
+def _wilson(hits):
+    """Wilson's interval for as many images as would give the variance of the seeds' mean."""
+    p, n = hits.mean(), hits.shape[1]
+    variance = hits.mean(axis=0).var()
+    if variance > 0:
+        n *= p * (1 - p) / variance
+    z = norm.ppf(0.975)
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return centre - half, centre + half
+
+
+def _seeds(matrices):
+    """Variance over seeds that images do not explain, pooled, and Student's quantile for it.
+
+    Parameters
+    ----------
+    matrices : iterable of ndarray (n_seeds, n_images)
+    """
+    freedom, excess = 0, 0.0
+    for m in matrices:
+        n_seeds, n = m.shape
+        means = m.mean(axis=1, keepdims=True)
+        rest = m - m.mean(axis=0) - means + m.mean()
+        # Sums of squares, with n_seeds - 1 degrees of freedom each.
+        excess += ((means - m.mean()) ** 2).sum() - (rest**2).sum() / (n * max(n - 1, 1))
+        freedom += n_seeds - 1
+    if not freedom:
+        return 0.0, 0.0
+    return max(excess / freedom, 0.0), float(t.ppf(0.975, freedom))
 
 
 def by_condition(results):
@@ -103,39 +186,40 @@ def lines(accuracies):
     """
     found = []
     for (name, c), a in accuracies.items():
-        line = f"{name}, c = {c:g}: {a.best:.1f} [{a.low:.1f}, {a.high:.1f}] %, "
-        line += f"last epoch {a.final:.1f} %"
+        line = f"{name}, c = {c:g}: {a.final:.1f} [{a.low:.1f}, {a.high:.1f}] %, "
+        line += f"best epoch {a.best:.1f} %"
         if name in TABLE_1 and c in CUTOFFS:
             mean, std = TABLE_1[name][CUTOFFS.index(c)]
-            line += f";\n    paper {mean:.2f} ± {std:.2f}, difference {a.best - mean:+.1f}"
+            line += f";\n    paper {mean:.2f} ± {std:.2f}, best - paper {a.best - mean:+.1f}"
         found.append(line)
     return found
 
 
-def table_claims(accuracies, test_size):
+def table_claims(accuracies, losses, test_size):
     """Values for the claims on Table 1, of those whose cells are there.
 
     Parameters
     ----------
     accuracies : dict of (str, float) to Accuracy
         By scheme and pruning, of one protocol.
+    losses : dict of str to (float, float, float)
+        By scheme, from `losses`.
     test_size : int
         Number of test images.
 
     Returns
     -------
     dict of str to dict of str to float
-        By claim. Differences and losses are in percentage points.
+        By claim. Differences and losses are in percentage points. They are of the last epoch, but
+        differences from Table 1 are of the best, as that table is.
     """
     sizes = {"n_test": check_count("test_size", test_size)}
     found = {}
     plain = {name: accuracies.get((name, 0.0)) for name in (*TABLE_1, GREY)}
     if all(plain[name] for name in TABLE_1):
-        values = {}
+        found["cls-order"] = {}
         for name in TABLE_1:
-            values |= {name: plain[name].best}
-            values |= {f"{name}_low": plain[name].low, f"{name}_high": plain[name].high}
-        found["cls-order"] = values
+            found["cls-order"] |= _final(name, plain[name])
     pairs = {
         (name, c): paper[0]
         for name, row in TABLE_1.items()
@@ -148,17 +232,20 @@ def table_claims(accuracies, test_size):
         largest = max(differences, key=abs)
         found["cls-table"] = {"largest_difference": abs(largest), "n_cells": len(differences)}
         found["cls-table"] |= {"mean_difference": float(np.mean(differences))}
-    if all((name, c) in accuracies for name in TABLE_1 for c in (0.0, 0.5)):
-        values = {}
+    if set(TABLE_1) <= set(losses):
+        found["cls-robust"] = {}
         for name in TABLE_1:
-            loss, low, high = _loss(plain[name], accuracies[name, 0.5])
-            values |= {name: loss, f"{name}_low": low, f"{name}_high": high}
-        found["cls-robust"] = values
+            keys = (name, f"{name}_low", f"{name}_high")
+            found["cls-robust"] |= dict(zip(keys, losses[name], strict=True))
     if plain[GREY]:
-        grey = plain[GREY]
-        found["cls-raw"] = {"grey": grey.best, "grey_low": grey.low, "grey_high": grey.high}
-        found["cls-raw"] |= {name: a.best for name, a in plain.items() if a and name != GREY}
+        found["cls-raw"] = _final(GREY, plain[GREY])
+        found["cls-raw"] |= {name: a.final for name, a in plain.items() if a}
     return {claim: values | sizes for claim, values in found.items()}
+
+
+def _final(name, accuracy):
+    """An accuracy after the last epoch, with its interval, as a claim's values."""
+    return {name: accuracy.final, f"{name}_low": accuracy.low, f"{name}_high": accuracy.high}
 
 
 def scale_claims(accuracies, larger, factors):
@@ -174,15 +261,14 @@ def scale_claims(accuracies, larger, factors):
     Returns
     -------
     dict of str to dict of str to float
-        By claim: accuracies in %, their intervals, and the factors.
+        By claim: accuracies in % after the last epoch, their intervals, and the factors.
     """
     values = {}
     for name in ("hom_after", "het_after"):
         key = (name, 0.0)
         if key not in accuracies or key not in larger:
             return {}
-        for label, found in ((name, accuracies[key]), (f"{name}_larger", larger[key])):
-            values |= {label: found.best, f"{label}_low": found.low, f"{label}_high": found.high}
+        values |= _final(name, accuracies[key]) | _final(f"{name}_larger", larger[key])
         values[f"{name}_factor"] = factors[name]
     return {"cls-scale": values}
 
@@ -200,8 +286,8 @@ def text_claims(accuracies, test_labels):
     Returns
     -------
     dict of str to dict of str to float
-        By claim: accuracies in % without pruning, their intervals, and ``common``, what a
-        classifier has that puts every image into the commonest class.
+        By claim: accuracies in % without pruning after the last epoch, their intervals, and
+        ``common``, what a classifier has that puts every image into the commonest class.
 
     Raises
     ------
@@ -217,19 +303,8 @@ def text_claims(accuracies, test_labels):
     values = {"common": 100.0 * np.bincount(labels).max() / labels.size, "n_test": labels.size}
     for name, a in plain.items():
         if a:
-            values |= {name: a.best, f"{name}_low": a.low, f"{name}_high": a.high}
+            values |= _final(name, a)
     return {"cls-text": values}
-
-
-def _loss(plain, pruned):
-    """Difference of two accuracies, and its interval from theirs (Newcombe 1998, method 10).
-
-    The two are taken as independent. Of the same test images they are not: it is too wide.
-    """
-    loss = plain.best - pruned.best
-    low = loss - np.hypot(plain.best - plain.low, pruned.high - pruned.best)
-    high = loss + np.hypot(plain.high - plain.best, pruned.best - pruned.low)
-    return loss, float(low), float(high)
 
 
 def confusion(results, n_classes):

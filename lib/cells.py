@@ -19,7 +19,7 @@ from lib._checks import check_array, check_choice, check_count, check_counts, ch
 from lib._encoding import digest
 from lib._files import write_bytes
 from lib._labelled import LabelledImages
-from lib._networks import RECIPES, VERSION
+from lib._networks import VERSION as NETWORK_VERSION
 from lib._tensors import check_device
 from lib._training import PRECISIONS
 from lib.dictlearn import CheckpointError
@@ -144,8 +144,8 @@ class Experiment:
             **cell._asdict(),
             **settings,
             "coder": csc.VERSION,
-            "network": VERSION,
-            "recipe": repr(RECIPES[cell.protocol]),
+            "network": NETWORK_VERSION,
+            "recipe": repr(classify.RECIPES[cell.protocol]),
             "data": self._data,
             "atoms": None if atoms is None else digest(np.asarray(atoms, dtype=np.float32)),
         }

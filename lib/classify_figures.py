@@ -25,6 +25,8 @@ def _color(scheme):
 def codes(images, maps):
     """Images as they are coded, and for each dictionary the largest coefficient at each pixel.
 
+    Each picture has its own scale, whose end stands below it.
+
     Parameters
     ----------
     images : ndarray (n, height, width)
@@ -42,6 +44,8 @@ def codes(images, maps):
             ax.imshow(picture, cmap=levels, interpolation="nearest")
             ax.set(xticks=[], yticks=[])
             ax.grid(visible=False)
+            if name != "image":
+                ax.set_xlabel(f"0 to {np.max(picture):.2f}", fontsize=8, labelpad=2)
         line[0].set_title(name, fontsize=9)
     return figure
 
@@ -78,7 +82,9 @@ def curves(groups):
 
 
 def table(accuracies, published):
-    """Accuracies of ours with intervals, and those of the paper with standard deviations.
+    """Accuracies of ours, and those of the paper with standard deviations.
+
+    Of ours: the last epoch with its interval, its seeds, and the best epoch.
 
     Parameters
     ----------
@@ -96,9 +102,11 @@ def table(accuracies, published):
                 mean, std = published[scheme][i]
                 ax.errorbar(mean, row - 0.15, xerr=std, fmt="D", color=color, mfc="white")
             if found := accuracies.get((scheme, cutoff)):
-                error = [[found.best - found.low], [found.high - found.best]]
-                ax.errorbar(found.best, row + 0.15, xerr=error, fmt="o", color=color)
-                ax.plot(found.final, row + 0.15, "|", color="k", markersize=10)
+                error = [[found.final - found.low], [found.high - found.final]]
+                ax.errorbar(found.final, row + 0.15, xerr=error, fmt="o", color=color)
+                seeds = np.full(len(found.seeds), row + 0.4)
+                ax.plot(found.seeds, seeds, ".", color=color, markersize=4)
+                ax.plot(found.best, row + 0.15, "|", color="k", markersize=10)
         ax.set(title=f"c = {cutoff:g}" if cutoff else "no pruning", xlabel="accuracy (%)")
     axes[0].set_yticks(range(len(schemes)), [NAMES[scheme] for scheme in schemes])
     axes[0].invert_yaxis()
@@ -119,17 +127,17 @@ def nonzeros(points, n_values):
     for scheme in dict.fromkeys(name for name, _ in points):
         own = sorted((c, *point) for (name, c), point in points.items() if name == scheme)
         kept = [k for _, k, _ in own]
-        best = np.array([(a.best, a.low, a.high) for _, _, a in own]).T
-        errors = np.abs(best[1:] - best[0])
-        ax.errorbar(kept, best[0], errors, fmt="o-", color=_color(scheme), label=NAMES[scheme])
+        final = np.array([(a.final, a.low, a.high) for _, _, a in own]).T
+        errors = np.abs(final[1:] - final[0])
+        ax.errorbar(kept, final[0], errors, fmt="o-", color=_color(scheme), label=NAMES[scheme])
         for cutoff, *point in own:
             # Where pruning changes nothing, labels would lie on one another.
             if cutoff and point != list(own[0][1:]):
-                place = (point[0], point[1].best)
+                place = (point[0], point[1].final)
                 ax.annotate(f" c = {cutoff:g}", place, fontsize=8, va="bottom", ha="left")
     ax.set(
         xscale="log",
-        xlabel="values per image that are not those of an empty code",
+        xlabel="values per image that are not what a zero is read as",
         ylabel="accuracy (%)",
     )
     percent = n_values / 100
@@ -226,7 +234,9 @@ def readouts(right):
         By scheme and pruning: 100 for each test image that was classified correctly, 0 otherwise.
     """
     figure, ax = plt.subplots(figsize=(0.7 * WIDTH, 3.6))
-    for scheme in dict.fromkeys(name for name, _ in right):
+    cutoffs = sorted({c for _, c in right})
+    schemes = list(dict.fromkeys(name for name, _ in right))
+    for i, scheme in enumerate(schemes):
         found = sorted((c, hits) for (name, c), hits in right.items() if name == scheme)
         means = np.array([hits.mean() for _, hits in found])
         ends = [
@@ -234,8 +244,11 @@ def readouts(right):
             for _, hits in found
         ]
         errors = np.abs(100 * np.array([(e.low, e.high) for e in ends]).T - means)
-        at = [c + 0.006 * list(NAMES).index(scheme) for c, _ in found]
+        # Side by side, for intervals not to lie on one another.
+        aside = 0.06 * (i - (len(schemes) - 1) / 2)
+        at = [cutoffs.index(c) + aside for c, _ in found]
         ax.errorbar(at, means, errors, fmt="o-", color=_color(scheme), label=NAMES[scheme])
+    ax.set_xticks(range(len(cutoffs)), [f"{c:g}" if c else "no pruning" for c in cutoffs])
     ax.set(xlabel="threshold c, relative to the largest coefficient", ylabel="accuracy (%)")
     if right:
         figure.legend(loc="outside lower center", ncols=2)

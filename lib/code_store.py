@@ -76,7 +76,12 @@ class SparseCodes:
         return self.shape[0]
 
     def largest(self, signed=False):
-        """Largest magnitude of each image's code, or largest value if `signed`.
+        """Largest magnitude of each image's code.
+
+        Parameters
+        ----------
+        signed : bool
+            The largest value instead.
 
         Returns
         -------

@@ -77,7 +77,7 @@ NO_ARGUMENTS = {
         *("code_statistics.published_histograms", "training_speed.write_released"),
     ),
     "takes results": (
-        *("ledger.save", "ledger.judge", "cell_table.accuracy"),
+        *("ledger.save", "ledger.judge", "cell_table.accuracies", "cell_table.losses"),
         *("cell_table.by_condition", "cell_table.lines", "cell_table.scale_claims"),
         *("scan.changes", "scan.is_trade", "scan.shared_setting"),
     ),
@@ -770,7 +770,9 @@ CALLS = {
     "cell_table.table_claims": Call(
         lambda test_size: list(
             cell_table.table_claims(
-                {("grey", 0.0): cell_table.Accuracy(50.0, 49.0, 48.0, 52.0, 2)}, test_size
+                {("grey", 0.0): cell_table.Accuracy(50.0, 49.0, 48.0, 50.0, (49.0,))},
+                {},
+                test_size,
             ).values()
         ),
         {"test_size": 10},
@@ -779,7 +781,7 @@ CALLS = {
         lambda test_labels: cell_table.text_claims(
             dict.fromkeys(
                 (("hom_after", 0.0), ("het_after", 0.0)),
-                cell_table.Accuracy(50.0, 49.0, 48.0, 52.0, 2),
+                cell_table.Accuracy(50.0, 49.0, 48.0, 50.0, (49.0,)),
             ),
             test_labels,
         ),

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binomtest, norm
 
 from lib import cell_table, cells, classify, datasets
 from lib._training import Trainer
@@ -157,43 +158,129 @@ def test_grid_runs_schemes_first_then_prunings_then_seeds():
 
 
 def _result(right, n=200, epochs=(0.1,)):
-    """A result with so many test images right."""
-    truth = [0] * n
-    predictions = [0] * right + [1] * (n - right)
-    history = {"test_accuracy": [*epochs, right / n]}
-    return {"truth": truth, "predictions": predictions, "history": history, "kept": 1.0}
+    """A result with so many test images right, the first ones, or with these."""
+    right = np.arange(n) < right if np.isscalar(right) else np.asarray(right)
+    predictions = np.where(right, 0, 1).tolist()
+    history = {"test_accuracy": [*epochs, float(right.mean())]}
+    return {
+        "truth": [0] * len(right),
+        "predictions": predictions,
+        "history": history,
+        "kept": 1.0,
+    }
+
+
+def _accuracy(results):
+    return cell_table.accuracies({("grey", 0.0): results})["grey", 0.0]
 
 
 def test_interval_of_one_seed_is_wilsons():
-    found = cell_table.accuracy([_result(100)])
-    z, n = 1.959964, 200
-    half = 100 * z / (1 + z**2 / n) * np.sqrt(0.25 / n + z**2 / (4 * n**2))
-    assert (found.best, found.final, found.n_seeds) == (50, 50, 1)
-    assert (found.low, found.high) == pytest.approx((50 - half, 50 + half), abs=1e-4)
-
-
-def test_interval_of_four_seeds_is_students():
-    found = cell_table.accuracy([_result(n) for n in (100, 102, 104, 106)])
-    # Standard deviation 1.291, over 2, times the quantile 3.182 of three degrees of freedom.
-    assert found.best == pytest.approx(51.5)
-    assert (found.low, found.high) == pytest.approx((51.5 - 2.054, 51.5 + 2.054), abs=1e-3)
+    for right in (100, 0, 1, 200):
+        found = _accuracy([_result(right)])
+        interval = binomtest(right, 200).proportion_ci(method="wilson")
+        assert found.best == max(right / 2, 10)
+        assert (found.final, found.seeds) == (right / 2, (right / 2,))
+        ends = 100 * interval.low, 100 * interval.high
+        assert (found.low, found.high) == pytest.approx(ends, abs=1e-9)
 
 
 def test_best_epoch_is_told_from_the_last():
-    found = cell_table.accuracy([_result(100, epochs=(0.2, 0.7))])
+    found = _accuracy([_result(100, epochs=(0.2, 0.7))])
     assert (found.best, found.final) == (70, 50)
+    assert found.low < 50 < found.high < 70
 
 
 def test_best_epoch_is_that_of_the_mean_over_seeds():
     # Each seed's own best would be 70 and 60.
-    found = cell_table.accuracy([_result(100, epochs=e) for e in ((0.7, 0.5), (0.2, 0.6))])
-    assert (found.best, found.final, found.n_seeds) == (pytest.approx(55), 50, 2)
-    assert found.low < 50 < 60 < found.high
+    found = _accuracy([_result(n, epochs=e) for n, e in ((90, (0.7, 0.5)), (110, (0.2, 0.6)))])
+    assert (found.best, found.final, *found.seeds) == pytest.approx((55, 50, 45, 55))
+
+
+def test_condition_without_results_is_refused():
+    with pytest.raises(ValueError, match="groups must hold one result at least"):
+        cell_table.accuracies({("grey", 0.0): []})
+
+
+def test_copies_count_once_and_other_conditions_lend_their_seeds():
+    pair, other = [_result(96), _result(104)], [_result(108), _result(112)]
+    apart = {("a", 0.0): pair, ("b", 0.0): other}
+    found = cell_table.accuracies(apart | {("a", 0.5): pair})
+    assert found == cell_table.accuracies(apart) | {("a", 0.5): found["a", 0.0]}
+    # The seeds of b differ less: with them, and two degrees of freedom, a's interval is shorter.
+    alone = _accuracy(pair)
+    assert alone.low < found["a", 0.0].low < _accuracy([_result(100)]).low
+
+
+def test_what_images_explain_is_not_counted_for_seeds():
+    # Two and two more or less of 100 is what networks differ by that agree by chance alone.
+    rng = np.random.default_rng(0)
+    pair = [_result(rng.permutation(np.arange(200) < n)) for n in (98, 102)]
+    found, one = _accuracy(pair), _accuracy([_result(100)])
+    assert found.final == one.final
+    assert one.low < found.low < found.high < one.high
+
+
+def _networks(z, rng, n_seeds, n=300, own=0.1):
+    """Networks whose images are hard or easy for all of them, and whose seeds differ."""
+    hard = 0.8 * rng.standard_normal(n)
+    each = 0.6 * rng.standard_normal((n_seeds, n)) + own * rng.standard_normal((n_seeds, 1))
+    return hard + each < z
+
+
+def test_intervals_cover_what_new_images_and_seeds_give():
+    rng = np.random.default_rng(0)
+    goals = np.array([-1.2, -0.8, -0.4, 0.0])
+    truth = 100 * norm.cdf(goals / np.sqrt(0.8**2 + 0.6**2 + 0.1**2))
+    for n_seeds in (2, 4):
+        inside = []
+        for _ in range(250):
+            groups = {
+                (str(i), 0.0): [_result(right) for right in _networks(z, rng, n_seeds)]
+                for i, z in enumerate(goals)
+            }
+            found = cell_table.accuracies(groups).values()
+            inside += [a.low <= p <= a.high for a, p in zip(found, truth, strict=True)]
+        assert 0.93 < np.mean(inside) < 0.98
+
+
+def test_intervals_of_losses_cover_and_copies_lose_nothing():
+    rng = np.random.default_rng(1)
+    # What images and seeds share does not matter: 0.1 for the seed, 0.6 for the network's own.
+    goals = {"a": (0.0, -0.2), "b": (-0.4, -0.4)}
+    wide = np.sqrt(0.8**2 + 0.6**2 + 0.1**2)
+    truth = {name: 100 * -np.diff(norm.cdf(np.array(z) / wide))[0] for name, z in goals.items()}
+    inside = []
+    for _ in range(250):
+        groups = {}
+        for name, zs in goals.items():
+            hard = 0.8 * rng.standard_normal(300)
+            for c, z in zip((0.0, 0.5), zs, strict=True):
+                own = 0.6 * rng.standard_normal((4, 300)) + 0.1 * rng.standard_normal((4, 1))
+                groups[name, c] = [_result(right) for right in hard + own < z]
+        groups |= {("copy", c): groups["a", 0.0] for c in (0.0, 0.5)}
+        found = cell_table.losses(groups)
+        assert found.pop("copy") == (0, 0, 0)
+        inside += [low <= truth[name] <= high for name, (_, low, high) in found.items()]
+    assert 0.93 < np.mean(inside) < 0.985
+
+
+def test_losses_are_of_the_last_epoch_and_need_both():
+    groups = {("a", 0.0): [_result(120, epochs=(0.9,))], ("a", 0.5): [_result(100)]}
+    loss, low, high = cell_table.losses(groups | {("b", 0.5): [_result(100)]})["a"]
+    # 20 of 200 images are lost: the variance of a share of 0.1, and Bessel's correction.
+    half = 100 * norm.ppf(0.975) * np.sqrt(0.1 * 0.9 / 199)
+    assert (loss, low, high) == pytest.approx((10, 10 - half, 10 + half))
+    assert set(cell_table.losses(groups | {("b", 0.5): [_result(100)]})) == {"a"}
+
+
+def _of(final, low, high):
+    """An accuracy whose best epoch is a point better than its last."""
+    return cell_table.Accuracy(final + 1, final, low, high, (final,))
 
 
 def _accuracies(values, cutoffs=(0.0,)):
     return {
-        (name, c): cell_table.Accuracy(value, value, value - 1, value + 1, 4)
+        (name, c): _of(value, value - 1, value + 1)
         for name, value in values.items()
         for c in cutoffs
     }
@@ -201,15 +288,22 @@ def _accuracies(values, cutoffs=(0.0,)):
 
 def test_claims_need_their_cells():
     schemes = dict.fromkeys(cell_table.TABLE_1, 50.0)
-    assert cell_table.table_claims({}, 10) == {}
-    assert set(cell_table.table_claims(_accuracies({"grey": 40.0}), 10)) == {"cls-raw"}
-    some = cell_table.table_claims(_accuracies(schemes), 10)
+    lost = dict.fromkeys(cell_table.TABLE_1, (3.0, 2.0, 4.0))
+    assert cell_table.table_claims({}, {}, 10) == {}
+    some = cell_table.table_claims(_accuracies({"grey": 40.0}), {"hom_after": (1, 0, 2)}, 10)
+    assert some == {"cls-raw": {"grey": 40, "grey_low": 39, "grey_high": 41, "n_test": 10}}
+    some = cell_table.table_claims(_accuracies(schemes), {}, 10)
     assert set(some) == {"cls-order", "cls-table"}
     assert some["cls-table"]["n_cells"] == 4
-    assert some["cls-table"]["largest_difference"] == pytest.approx(79.2 - 50)
-    whole = cell_table.table_claims(_accuracies(schemes | {"grey": 40.0}, cell_table.CUTOFFS), 10)
+    # Table 1 is of the best epoch.
+    assert some["cls-table"]["largest_difference"] == pytest.approx(79.2 - 51)
+    assert some["cls-order"]["het_after_low"] == 49
+    every = _accuracies(schemes | {"grey": 40.0}, cell_table.CUTOFFS)
+    whole = cell_table.table_claims(every, lost, 10)
     assert set(whole) == {"cls-order", "cls-table", "cls-robust", "cls-raw"}
     assert whole["cls-table"]["n_cells"] == 12
+    robust = whole["cls-robust"]
+    assert [robust[f"hom_after{end}"] for end in ("", "_low", "_high")] == [3, 2, 4]
 
 
 def test_scale_claim_needs_all_four_networks():
@@ -234,32 +328,20 @@ def test_text_claim_is_against_the_commonest_class():
     assert cell_table.text_claims(_accuracies({"het_after": 40.0}), labels) == {}
 
 
-def test_interval_of_a_loss_is_that_of_newcombe():
-    """His example (a) of 1998: 56 of 70 and 48 of 80 differ by 0.2, from 0.0524 to 0.3339."""
-    from scipy.stats import binomtest
-
-    found = {}
-    for c, (right, n) in zip((0.0, 0.5), ((56, 70), (48, 80)), strict=True):
-        low, high = binomtest(right, n).proportion_ci(method="wilson")
-        values = (100 * right / n, 0.0, 100 * low, 100 * high, 1)
-        found |= {(name, c): cell_table.Accuracy(*values) for name in cell_table.TABLE_1}
-    values = cell_table.table_claims(found, 75)["cls-robust"]
-    for end, expected in (("", 20), ("_low", 5.24), ("_high", 33.39)):
-        assert values[f"het_before{end}"] == pytest.approx(expected, abs=0.005)
-
-
 def test_published_numbers_hold_their_own_claims():
     from lib import ledger
 
-    published = {
-        (name, c): cell_table.Accuracy(mean, mean, mean - 2 * std, mean + 2 * std, 4)
-        for name, row in cell_table.TABLE_1.items()
-        for c, (mean, std) in zip(cell_table.CUTOFFS, row, strict=True)
-    }
+    published, lost = {}, {}
+    for name, row in cell_table.TABLE_1.items():
+        for c, (mean, std) in zip(cell_table.CUTOFFS, row, strict=True):
+            ends = mean - 2 * std, mean + 2 * std
+            published[name, c] = cell_table.Accuracy(mean, mean, *ends, (mean,) * 4)
+        loss, half = row[0][0] - row[2][0], 2 * np.hypot(row[0][1], row[2][1])
+        lost[name] = loss, loss - half, loss + half
     claims = ledger.load_claims()
     verdicts = {
         name: ledger.judge(claims[name], values)
-        for name, values in cell_table.table_claims(published, 10_000).items()
+        for name, values in cell_table.table_claims(published, lost, 10_000).items()
     }
     # hom_after gains 0.09 points at c = 0.5, het_after 0.06: the text says the others lose.
     expected = {"cls-order": "holds", "cls-table": "holds", "cls-robust": "does not hold"}

@@ -574,7 +574,9 @@ def test_progress_is_shown_only_if_asked_for(problem, capfd):
     csc.sparse_code(*problem, LAMBDA, max_iter=2, solver="sporco")
     assert capfd.readouterr() == ("", "")
     csc.sparse_code(*problem, LAMBDA, max_iter=2, progress=True)
-    assert "3/3" in capfd.readouterr().err
+    shown = capfd.readouterr().err
+    assert "3/3" in shown
+    assert "iteration 2 of 2" in shown
 
 
 BAD = [
@@ -609,6 +611,7 @@ BAD = [
     ("weights", {"weights": 1.0}),
     ("weights", {"weights": np.array([1, -1.0])}),
     ("weights", {"weights": np.array([1, np.nan])}),
+    ("weights must be up to", {"weights": np.array([1.0, 1e30])}),
     ("max_iter", {"max_iter": 0}),
     ("max_iter", {"max_iter": 2.0}),
     ("max_iter", {"max_iter": True}),
@@ -804,6 +807,7 @@ def test_pruning_keeps_what_reaches_the_cutoff(coefficients, cutoff, relative, l
         (lambda x: csc.psnr(x[0] + 9, x[0, :1]), "reconstructions must have the shape"),
         (lambda x: csc.psnr(x[0] + 9, x[0] / 0), "reconstructions must be finite"),
         (lambda x: csc.psnr(x, x), "images"),
+        (lambda x: csc.psnr(1e-200 * (x[0] + 9), x[0]), "images must be zero or reach magnitudes"),
     ],
 )
 def test_what_measures_codes_refuses_bad_input(coefficients, call, message):

@@ -179,3 +179,19 @@ def test_every_parameter_that_matters_is_in_a_jobs_command():
     chosen = {"preset", "seed", "schemes", "protocols", "cutoffs", "n_seeds"}
     for name in set(preset_values("10_resnet", "smoke")) - chosen:
         assert f'"{name}"' in text, name
+
+
+@needs_snakemake
+@pytest.mark.parametrize(("device", "held"), [("cpu", 0), ("cuda", 1)])
+@pytest.mark.parametrize("workflow", ["Snakefile", "scan.smk"])
+def test_a_job_on_a_gpu_holds_it_alone(tmp_path, workflow, device, held):
+    values = {"device": device, "folder": str(tmp_path)}
+    arguments = ["-s", f"workflow/{workflow}", "-n"]
+    done = subprocess.run(
+        _snakemake(values, *arguments), cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    jobs = re.findall(r"^rule (\w+):", done.stdout, re.MULTILINE)
+    resources = re.findall(r"\bdevice=(\d+)", done.stdout)
+    assert len(jobs) > 3
+    assert resources == [str(held)] * len(jobs)

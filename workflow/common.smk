@@ -21,6 +21,11 @@ def chapter_values(chapter):
     return values, PRESET if values == own else "custom"
 
 
+def gpus(values):
+    """How many GPUs a job holds: one takes one job at a time, see profiles/default."""
+    return int(values["device"] != "cpu")
+
+
 def rerun(chapter, values):
     """The chapter's rerun. A job runs again when this changes, so it names what matters alone."""
     given = " ".join(f"-p {name} '{value}'" for name, value in values.items())

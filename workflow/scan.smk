@@ -45,6 +45,8 @@ rule collect:
     params:
         run=rerun(CHAPTER, VALUES),
     threads: config["threads"]
+    resources:
+        device=gpus(VALUES),
     shell:
         "OMP_NUM_THREADS={threads} {params.run} $(dirname {output})"
 
@@ -55,5 +57,7 @@ rule point:
     params:
         run=lambda w: rerun(CHAPTER, ONE | POINTS[w.point]),
     threads: config["threads"]
+    resources:
+        device=gpus(VALUES),
     shell:
         "OMP_NUM_THREADS={threads} {params.run} {FOLDER}/runs/{wildcards.point}"
