@@ -62,6 +62,40 @@ def convergence(paths, stop):
     return figure
 
 
+def penalty(rhos, fixed, balanced, stop):
+    """What is reached after some iterations against the coder's penalty parameter.
+
+    Parameters
+    ----------
+    rhos : sequence of float
+        Fixed penalty parameters.
+    fixed : dict of str to list of lib.codes.Convergence
+        By dictionary, one for each of them, measured after so many iterations alone.
+    balanced : dict of str to lib.codes.Convergence
+        By dictionary, with the coder's rule; its last objective is what others are compared with.
+    stop : int
+        Number of iterations.
+    """
+    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 3.0))
+    for i, (name, runs) in enumerate(fixed.items()):
+        rule = balanced[name]
+        at = list(rule.iterations).index(stop)
+        for ax, field in zip(axes, ("objective", "psnr", "sparseness"), strict=True):
+            values = np.array([getattr(run, field)[-1] for run in runs])
+            level = getattr(rule, field)[at]
+            if field == "objective":
+                values, level = (100 * (x / rule.objective[-1] - 1) for x in (values, level))
+            ax.plot(rhos, values.mean(axis=1), "o-", color=f"C{i}", markersize=4, label=name)
+            ax.axhline(level.mean(), color=f"C{i}", linestyle="--", linewidth=1)
+    labels = "objective above the last one's (%)", "PSNR (dB)", "fraction of zeros"
+    for ax, label in zip(axes, labels, strict=True):
+        ax.set(xscale="log", xlabel="penalty parameter ρ", ylabel=label)
+        ax.xaxis.set_major_formatter("{x:g}")
+    axes[0].set(yscale="log")
+    axes[1].legend(fontsize=8)
+    return figure
+
+
 def trade_off(paths, gaps, stop):
     """PSNR against the fraction of coefficients used, and gaps at equal quality by iterations.
 
