@@ -119,7 +119,9 @@ def sparse_code(
         Balance the residuals by changing ρ after each iteration (Wohlberg 2017). This brings a
         code near the solution soon, but as ρ never comes to rest, it may leave it again after
         some hundred iterations, with a growing objective; SPORCO's does the same. To come
-        closer, go on from there with a fixed ρ.
+        closer, go on from there with a fixed ρ. How soon depends on the atoms: where many are
+        nearly parallel, one ρ held from the start can come closer in as many iterations, as
+        chapter 6 shows.
     relax : float
         Over-relaxation, between 0 and 2.
     start : ndarray or Tensor (n, K, height, width), optional

@@ -92,7 +92,7 @@ def penalty(rhos, fixed, balanced, stop):
         ax.set(xscale="log", xlabel="penalty parameter ρ", ylabel=label)
         ax.xaxis.set_major_formatter("{x:g}")
     axes[0].set(yscale="log")
-    axes[1].legend(fontsize=8)
+    axes[2].legend(fontsize=8, loc="lower left")
     return figure
 
 
