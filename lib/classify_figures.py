@@ -131,8 +131,8 @@ def nonzeros(points, n_values):
         errors = np.abs(final[1:] - final[0])
         ax.errorbar(kept, final[0], errors, fmt="o-", color=_color(scheme), label=NAMES[scheme])
         for cutoff, *point in own:
-            # Where pruning changes nothing, labels would lie on one another.
-            if cutoff and point != list(own[0][1:]):
+            # Where as many values are left, labels would lie on one another.
+            if cutoff and point[0] < 0.95 * kept[0]:
                 place = (point[0], point[1].final)
                 ax.annotate(f" c = {cutoff:g}", place, fontsize=8, va="bottom", ha="left")
     ax.set(
