@@ -103,10 +103,9 @@ def losses(groups, cutoff=0.5):
     found = {}
     for name, d in differences.items():
         own = variance / len(d) if d.any() else 0.0
-        images = d.mean(axis=0).var(ddof=1) / d.shape[1]
+        images = d.mean(axis=0).var() / max(d.shape[1] - 1, 1)
         half = np.hypot(norm.ppf(0.975) * np.sqrt(images), quantile * np.sqrt(own))
-        ends = (100 * float(d.mean() + sign * half) for sign in (0, -1, 1))
-        found[name] = tuple(ends)
+        found[name] = tuple(100 * float(d.mean() + sign * half) for sign in (0, -1, 1))
     return found
 
 

@@ -33,6 +33,28 @@ def distributions(measures):
     return figure
 
 
+def protocols(pairs):
+    """Differences of sparseness and PSNR within each photograph, by protocol.
+
+    Parameters
+    ----------
+    pairs : dict of str to (lib.codes.Measures, lib.codes.Measures)
+        By protocol, the heterogeneous and the homogeneous dictionary's.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.2), sharey=True)
+    labels = "difference in fraction of zeros", "difference in PSNR (dB)"
+    for ax, field, label in zip(axes, ("sparseness", "psnr"), labels, strict=True):
+        for row, (new, old) in enumerate(pairs.values()):
+            values = getattr(new, field) - getattr(old, field)
+            ax.plot(values, np.full(len(values), row), "o", color=f"C{row}", alpha=0.5)
+            ax.plot(values.mean(), row, "|", color="k", markersize=18)
+        ax.axvline(0, color="0.3", linewidth=1)
+        ax.set(xlabel=label, ylim=(len(pairs) - 0.5, -0.5))
+    axes[0].set_yticks(range(len(pairs)), list(pairs))
+    axes[0].set_ylabel("protocol")
+    return figure
+
+
 def convergence(paths, stop):
     """Distance from the minimum, PSNR and sparseness against the number of iterations.
 
