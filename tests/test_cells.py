@@ -273,6 +273,18 @@ def test_losses_are_of_the_last_epoch_and_need_both():
     assert set(cell_table.losses(groups | {("b", 0.5): [_result(100)]})) == {"a"}
 
 
+def test_copies_do_not_count_for_the_seeds_of_losses():
+    pair, other = [_result(120), _result(110)], [_result(100), _result(100)]
+    groups = {("a", 0.0): pair, ("a", 0.5): other}
+    copy = {("b", c): pair for c in (0.0, 0.5)}
+    assert cell_table.losses(groups | copy)["a"] == cell_table.losses(groups)["a"]
+
+
+def test_one_test_image_has_a_loss():
+    groups = {("a", 0.0): [_result(1, n=1)], ("a", 0.5): [_result(0, n=1)]}
+    assert cell_table.losses(groups) == {"a": (100, 100, 100)}
+
+
 def _of(final, low, high):
     """An accuracy whose best epoch is a point better than its last."""
     return cell_table.Accuracy(final + 1, final, low, high, (final,))
