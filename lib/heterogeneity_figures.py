@@ -33,25 +33,24 @@ def distributions(measures):
     return figure
 
 
-def protocols(pairs):
-    """Differences of sparseness and PSNR within each photograph, by protocol.
+def protocols(rows):
+    """Differences of sparseness and PSNR within each photograph, by protocol and by iterations.
 
     Parameters
     ----------
-    pairs : dict of str to (lib.codes.Measures, lib.codes.Measures)
-        By protocol, the heterogeneous and the homogeneous dictionary's.
+    rows : dict of str to dict of str to ndarray (n,)
+        By what is compared, differences by ``"sparseness"`` and ``"psnr"``; two rows for each
+        protocol.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.2), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.8), sharey=True)
     labels = "difference in fraction of zeros", "difference in PSNR (dB)"
     for ax, field, label in zip(axes, ("sparseness", "psnr"), labels, strict=True):
-        for row, (new, old) in enumerate(pairs.values()):
-            values = getattr(new, field) - getattr(old, field)
-            ax.plot(values, np.full(len(values), row), "o", color=f"C{row}", alpha=0.5)
+        for row, values in enumerate(differences[field] for differences in rows.values()):
+            ax.plot(values, np.full(len(values), row), "o", color=f"C{row // 2}", alpha=0.5)
             ax.plot(values.mean(), row, "|", color="k", markersize=18)
         ax.axvline(0, color="0.3", linewidth=1)
-        ax.set(xlabel=label, ylim=(len(pairs) - 0.5, -0.5))
-    axes[0].set_yticks(range(len(pairs)), list(pairs))
-    axes[0].set_ylabel("protocol")
+        ax.set(xlabel=label, ylim=(len(rows) - 0.5, -0.5))
+    axes[0].set_yticks(range(len(rows)), list(rows))
     return figure
 
 
