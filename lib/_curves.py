@@ -43,6 +43,18 @@ def _straight(x, y, basis):
     return np.linalg.lstsq(columns, np.log(y[known]) * weight, rcond=None)[0]
 
 
+def _best_width(x, y, shape):
+    """Height and width of the least-squares curve among many of a shape of x / width.
+
+    Where few bins are filled, a regression says little, and there are many local minima.
+    """
+    widths = np.geomspace(x.min() / 3, 3 * x.max(), 60)
+    shapes = shape(x / widths[:, None])
+    products, squares = shapes @ y, (shapes**2).sum(axis=1)
+    best = np.argmax(products**2 / squares)
+    return products[best] / squares[best], widths[best]
+
+
 def _exponential(x, a, b):
     shape = np.exp(-b * x)
     return a * shape, np.array([shape, -a * x * shape])
@@ -50,7 +62,9 @@ def _exponential(x, a, b):
 
 def _exponential_starts(x, y):
     constant, slope = _straight(x, y, [x])
-    return [(np.exp(constant), max(-slope, 1e-3 / x.max()))]
+    starts = [(np.exp(constant), max(-slope, 1e-3 / x.max()))]
+    height, width = _best_width(x, y, lambda z: np.exp(-z))
+    return [*starts, (height, 1 / width)]
 
 
 def _power_law(x, a, b):
@@ -65,12 +79,13 @@ def _power_law_starts(x, y):
 
 def _gaussian(x, a, s):
     shape = np.exp(-0.5 * (x / s) ** 2)
-    return a * shape, np.array([shape, a * shape * x**2 / s**3])
+    return a * shape, np.array([shape, a * shape * (x / s) ** 2 / s])
 
 
 def _gaussian_starts(x, y):
     constant, slope = _straight(x, y, [x**2])
-    return [(np.exp(constant), np.sqrt(0.5 / max(-slope, 1e-3 / x.max() ** 2)))]
+    starts = [(np.exp(constant), np.sqrt(0.5 / max(-slope, 1e-3 / x.max() ** 2)))]
+    return [*starts, _best_width(x, y, lambda z: np.exp(-0.5 * z**2))]
 
 
 def _gamma(x, a, k, s):
@@ -81,8 +96,7 @@ def _gamma(x, a, k, s):
 
 def _gamma_starts(x, y):
     constant, power, slope = _straight(x, y, [np.log(x), x])
-    (a, b) = _exponential_starts(x, y)[0]
-    starts = [(a, 1.0, 1 / b)]
+    starts = [(a, 1.0, 1 / b) for a, b in _exponential_starts(x, y)]
     if power > -1 and slope < 0:
         starts.append((np.exp(constant), power + 1, -1 / slope))
     return starts

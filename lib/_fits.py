@@ -113,7 +113,7 @@ def fit_curve(model, x, y, total=None):
     Raises
     ------
     ValueError
-        An argument is not allowed, a bin is negative, all bins are alike, or there are fewer
+        An argument is not allowed, a bin is negative, all bins are zero, or there are fewer
         bins than parameters need.
 
     Notes

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from lib._checks import as_array
+from lib._checks import as_array, check_array
 
 
 def sparse_maps(indices, values, shape):
@@ -37,6 +37,8 @@ def check_tensor(name, value, n_axes, device, dtype):
         axes = "(K, h, w)" if name == "atoms" else axes
         raise ValueError(f"{name} must have shape {axes}, none of them 0, got {tuple(value.shape)}")
     value = value.detach().to(device, dtype)
+    if value.is_sparse and value.dense_dim():
+        raise ValueError(f"{name} must be sparse in all axes or in none")
     values = values_of(value)
     low, high = map(float, torch.aminmax(values)) if values.numel() else (0.0, 0.0)
     if not np.isfinite([low, high]).all():
@@ -88,6 +90,23 @@ def check_squares(name, images):
             f"{name} must be zero or reach magnitudes of {least:.3g} in {images.dtype}, whose "
             f"squares are not lost, got one that reaches {float(lost.min()):.3g}"
         )
+
+
+def check_peaks(images):
+    """Raise ValueError unless the maximum of each image, array or tensor, is above zero."""
+    peaks = images.reshape(len(images), -1).max(1)
+    peaks = peaks if isinstance(images, np.ndarray) else peaks.values.cpu().numpy()
+    if not (peaks > 0).all():
+        at = int(np.argmin(peaks))
+        raise ValueError(f"images must have a positive maximum, got {peaks[at]} in image {at}")
+
+
+def check_bright(images):
+    """Images as an array (n, height, width), each of which has a pixel above zero."""
+    images = check_array("images", images, (None, None, None))
+    if images.size:
+        check_peaks(images)
+    return images
 
 
 def check_fit(atoms, shape):

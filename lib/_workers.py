@@ -57,5 +57,12 @@ class Workers:
         """List of a function's values for all pieces, in their order."""
         if self._pool is None:
             return list(map(function, *pieces))
+        inference = torch.is_inference_mode_enabled()
+
+        # A mode of each thread: tensors made in it may not be changed outside of it.
+        def call(*piece):
+            with torch.inference_mode(inference):
+                return function(*piece)
+
         with one_thread():
-            return list(self._pool.map(function, *pieces))
+            return list(self._pool.map(call, *pieces))

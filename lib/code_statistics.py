@@ -285,6 +285,11 @@ def fit_models(models, x, histograms, totals=None):
     if empty.all():
         raise ValueError("histograms must hold at least one that is not empty")
     filled = check_array("histograms", histograms[~empty])
+    if filled.min() < 0:
+        raise ValueError(f"histograms must be >= 0, got {filled.min()}")
+    models = list(models)
+    if not models:
+        raise ValueError("models must name at least one")
     shares = dict(zip(np.flatnonzero(~empty), filled / filled.sum(axis=1)[:, None], strict=True))
     numbers = dict.fromkeys(shares)
     if totals is not None:
@@ -323,14 +328,16 @@ def recover_total(shares, largest=200_000):
     Raises
     ------
     ValueError
-        There is no such number.
+        There is no such number, or `shares` is not as described.
     """
     shares = check_array("shares", shares, (None,))
+    if len(shares) == 0 or shares.min() < 0 or abs(shares.sum() - 1) > 1e-9:
+        raise ValueError(f"shares must be >= 0 and have the sum 1, got the sum {shares.sum()}")
     totals = np.arange(1, check_count("largest", largest) + 1)
     # Bin by bin, so that few numbers are left after the first.
-    for share in shares:
+    for share in shares[shares > 0]:
         counts = totals * share
-        totals = totals[np.abs(counts - np.round(counts)) < 1e-6]
+        totals = totals[(np.abs(counts - np.round(counts)) < 1e-6) & (counts > 0.5)]
     if len(totals):
         return int(totals[0])
     raise ValueError(f"shares must be whole parts of a number up to {largest}, are of none")

@@ -15,7 +15,7 @@ from lib._atom_bank import AtomBank, tile_pixels
 from lib._checks import SMALLEST, check_array, check_count, check_number
 from lib._files import check_folder
 from lib._stored_codes import ImageCode
-from lib._tensors import check_device, check_problem, largest
+from lib._tensors import check_bright, check_device, check_peaks, check_problem, largest
 from lib.provenance import ROOT
 
 STORE = ROOT / "_build" / "codes"
@@ -170,6 +170,15 @@ def prepare(source, size, n=None, protocol="code"):
     return contrast_normalise(datasets.photographs(source, size, n, fit))
 
 
+def _check_settings(settings):
+    """Refuse settings that are an image's own, or that are given otherwise."""
+    for name, instead in (("start", ""), ("sparse", ""), ("dtype", ", use precision")):
+        if name in settings:
+            raise ValueError(f"{name} must not be given here{instead}")
+    if settings.get("rho") is not None:
+        check_number("rho", settings["rho"], 0.0, open_minimum=True)
+
+
 def _check_precision(precision):
     """Return the dtype of a precision's name."""
     if not isinstance(precision, str) or precision not in PRECISIONS:
@@ -205,13 +214,14 @@ def iter_codes(
         Show a progress bar.
     **settings
         Further arguments of `csc.sparse_code`, such as `max_iter` and `tol`, the same for all
-        images.
+        images: not `start`, and one `rho`.
 
     Yields
     ------
     ImageCode
         In the order of the images.
     """
+    _check_settings(settings)
     settings["dtype"] = _check_precision(precision)
     images = _check_images(images, settings["dtype"])
     atoms = check_array("atoms", atoms, (None, None, None))
@@ -256,8 +266,13 @@ def measure(images, atoms, lmbda, **settings):
     Returns
     -------
     Measures
+
+    Raises
+    ------
+    ValueError
+        As `iter_codes`; or an image has no pixel above zero, so that it has no PSNR.
     """
-    images = check_array("images", images, (None, None, None))
+    images = check_bright(images)
     rows = []
     codes = iter_codes(images, atoms, lmbda, **settings)
     for image, code in zip(images, codes, strict=True):
@@ -303,6 +318,7 @@ def convergence(
     lmbda = check_number("lmbda", lmbda, 0.0, maximum=largest(dtype))
     rho = 50 * lmbda + 1 if rho is None else check_number("rho", rho, 1e-9)
     images, atoms, device = check_problem(images, atoms, device, dtype)
+    check_peaks(images)
     bank = AtomBank(atoms, *images.shape[1:])
     start = torch.full((len(images),), rho, dtype=torch.float64)
     state = _admm.Iteration(bank, images, lmbda, start.to(device), relax=1.8)
@@ -333,7 +349,7 @@ def _measure_state(state, i):
 
 def activity(coefficients):
     """Number (K,) of coefficients of one image that are not zero, per atom."""
-    coefficients = coefficients.coalesce()
+    coefficients = coefficients.to_sparse().coalesce()
     atoms = coefficients.indices()[0][coefficients.values() != 0]
     return torch.bincount(atoms, minlength=len(coefficients)).cpu().numpy()
 

@@ -16,10 +16,11 @@ import torch
 
 from lib._atom_bank import AtomBank
 from lib._batches import Settings, batches
-from lib._checks import check_array, check_count, check_number
+from lib._checks import as_array, check_array, check_count, check_number
 from lib._tensors import (
     check_coefficients,
     check_fit,
+    check_peaks,
     check_problem,
     check_squares,
     check_tensor,
@@ -118,8 +119,10 @@ def sparse_code(
     auto_rho : bool
         Balance the residuals by changing ρ after each iteration (Wohlberg 2017). This brings a
         code near the solution soon, but as ρ never comes to rest, it may leave it again after
-        some hundred iterations, with a growing objective; SPORCO's does the same. To come
-        closer, go on from there with a fixed ρ. How soon depends on the atoms: where many are
+        some hundred iterations, with a growing objective; SPORCO's does the same. Where λ is
+        not far below the largest that leaves coefficients, what it stops at can even be worse
+        than no coefficients at all: look at `converged`. To come closer, go on from there with
+        a fixed ρ. How soon depends on the atoms: where many are
         nearly parallel, one ρ held from the start can come closer in as many iterations, as
         chapter 6 shows.
     relax : float
@@ -166,8 +169,8 @@ def sparse_code(
     relax = check_number("relax", relax, 0, open_minimum=True)
     if relax >= 2:
         raise ValueError(f"relax must be below 2, got {relax}")
-    rho = 50 * lmbda + 1 if rho is None else rho
-    rho = _check_vector("rho", np.broadcast_to(rho, n) if np.ndim(rho) == 0 else rho, n, 0, True)
+    rho = as_array("rho", 50 * lmbda + 1 if rho is None else rho)
+    rho = _check_vector("rho", np.broadcast_to(rho, n) if rho.ndim == 0 else rho, n, 0, True)
     start = _check_start(start, images, k, device, dtype)
     size = images[0].numel() * k * images.element_size()
     memory = _check_memory(memory, device, 0 if sparse else n * size)
@@ -238,12 +241,8 @@ def psnr(images, reconstructions):
             f"reconstructions must have the shape of images, {tuple(images.shape)}, "
             f"got {tuple(reconstructions.shape)}"
         )
+    check_peaks(images)
     peak = images.amax((1, 2))
-    if not bool((peak > 0).all()):
-        at = int(torch.argmin(peak))
-        raise ValueError(
-            f"images must have a positive maximum, got {float(peak[at])} in image {at}"
-        )
     error = (images - reconstructions).square().mean((1, 2))
     return (20 * torch.log10(peak) - 10 * torch.log10(error)).numpy()
 

@@ -17,7 +17,8 @@ class Effect(NamedTuple):
     low, high : float
         Its 95 % interval, from resampling the pairs.
     standardised : float
-        Mean over standard deviation of the differences; 0 if all are 0.
+        Mean over standard deviation of the differences; 0 if all are 0, infinite if all are
+        another number.
     """
 
     difference: float
@@ -54,6 +55,8 @@ def paired_effect(a, b, rng, n_boot=2000):
     difference = a - b
     rows = check_rng(rng).integers(len(a), size=(n_boot, len(a)))
     low, high = np.quantile(difference[rows].mean(axis=1), [0.025, 0.975])
-    spread = difference.std(ddof=1)
-    mean = float(difference.mean())
-    return Effect(mean, float(low), float(high), mean / float(spread) if spread > 0 else 0.0)
+    mean, spread = float(difference.mean()), float(difference.std(ddof=1))
+    # What rounding leaves of differences that are all the same.
+    alike = spread <= np.finfo(float).eps * max(np.abs(a).max(), np.abs(b).max())
+    standardised = mean / spread if not alike else np.copysign(np.inf, mean) if mean else 0.0
+    return Effect(mean, float(low), float(high), float(standardised))

@@ -261,6 +261,9 @@ def expected_histogram(power, n_bins=18, weighted=False):
         [np.sin(down) * (1 + np.cos(right)) / 2, np.sin(right) * (1 + np.cos(down)) / 2]
     )
     values, vectors = np.linalg.eigh(np.einsum("iyx,jyx,yx->ij", slopes, slopes, power))
+    # Sines of whole numbers of π are not quite zero.
+    if values[1] <= 1e-30 * power.sum():
+        raise ValueError("power must have gradients, got none that the histogram's filters see")
     # A single wave has no width at all; the integral below resolves this much.
     values = np.maximum(values, 1e-7 * values[1])
     theta = (np.arange(4096 * n_bins) + 0.5) * np.pi / (4096 * n_bins)

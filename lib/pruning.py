@@ -7,6 +7,7 @@ import torch
 
 from lib import codes, csc
 from lib._checks import SMALLEST, check_array
+from lib._tensors import check_bright
 
 
 class Pruned(NamedTuple):
@@ -39,7 +40,7 @@ def pruned_measures(images, atoms, lmbda, cutoffs, *, relative=False, **settings
     Pruned
     """
     cutoffs = _check_positive("cutoffs", cutoffs)
-    images = check_array("images", images, (None, None, None))
+    images = check_bright(images)
     columns = []
     for image, code in zip(images, codes.iter_codes(images, atoms, lmbda, **settings), strict=True):
         whole = code.coefficients[None]
@@ -70,7 +71,7 @@ def kept_psnr(images, atoms, lmbda, counts, **settings):
         In dB; NaN where a code has fewer coefficients.
     """
     counts = _check_positive("counts", counts)
-    images = check_array("images", images, (None, None, None))
+    images = check_bright(images)
     columns = []
     for image, code in zip(images, codes.iter_codes(images, atoms, lmbda, **settings), strict=True):
         magnitudes = torch.sort(code.coefficients.values().abs(), descending=True).values

@@ -134,6 +134,24 @@ def test_shares_give_their_total_back():
         assert cs.recover_total(counts / total) == total // np.gcd.reduce([*counts, total])
     with pytest.raises(ValueError, match="shares must be whole parts"):
         cs.recover_total([1 / np.pi, 1 - 1 / np.pi], largest=1000)
+    # A bin that is not empty holds one at least.
+    with pytest.raises(ValueError, match="shares must be whole parts"):
+        cs.recover_total([1 / 4e6, 1 - 1 / 4e6], largest=1000)
+
+
+@pytest.mark.parametrize("shares", [[0.5, 0.3], [], [0, 0], [-0.5, 1.5]])
+def test_shares_that_are_none_have_no_total(shares):
+    with pytest.raises(ValueError, match="shares must be >= 0 and have the sum 1"):
+        cs.recover_total(shares)
+
+
+def test_fit_models_refuses_negative_histograms_and_no_models():
+    x = cs.EDGES[:-1]
+    histograms = np.random.default_rng(0).random((2, len(x)))
+    with pytest.raises(ValueError, match=r"^histograms must be >= 0"):
+        cs.fit_models(["exponential"], x, -histograms)
+    with pytest.raises(ValueError, match=r"^models must"):
+        cs.fit_models([], x, histograms)
 
 
 def test_circular_median_does_not_see_the_border():

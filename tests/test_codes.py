@@ -5,7 +5,7 @@ import pytest
 import torch
 from sporco.signal import local_contrast_normalise
 
-from lib import _stored_codes, codes, csc
+from lib import _stored_codes, codes, csc, pruning
 
 
 @pytest.fixture
@@ -126,6 +126,11 @@ def test_whatever_is_damaged_in_a_stored_code_it_is_coded_again(problem, tmp_pat
         ({"device": "mps"}, "device"),
         ({"lmbda": None}, "lmbda"),
         ({"lmbda": "x"}, "lmbda"),
+        ({"rho": [1.0, 2.0, 3.0]}, "rho"),
+        ({"rho": 0}, "rho"),
+        ({"start": None}, "start"),
+        ({"sparse": True}, "sparse"),
+        ({"dtype": torch.float64}, "dtype"),
     ],
 )
 def test_iter_codes_refuses(problem, tmp_path, change, message):
@@ -268,3 +273,26 @@ def test_no_common_range_is_nan():
     assert np.isnan(codes.equal_quality(path, other)).all()
     with pytest.raises(ValueError, match="at least two"):
         codes.equal_quality(path[:1], other)
+
+
+def test_images_without_a_peak_are_refused_before_they_are_coded(problem, tmp_path):
+    images, atoms = problem
+    images[2] = -abs(images[2])
+    how = {"store": tmp_path, "max_iter": 5}
+    for call in (
+        lambda: codes.measure(images, atoms, 0.1, **how),
+        lambda: codes.convergence(images, atoms, 0.1, [1, 5]),
+        lambda: pruning.pruned_measures(images, atoms, 0.1, [0.1], **how),
+        lambda: pruning.kept_psnr(images, atoms, 0.1, [0.1], **how),
+    ):
+        with pytest.raises(ValueError, match=r"^images must have a positive maximum.* image 2$"):
+            call()
+    assert not list(tmp_path.iterdir())
+
+
+def test_activity_of_dense_and_of_sparse_coefficients(problem):
+    images, atoms = problem
+    dense = csc.sparse_code(images[:1], atoms, 0.3, max_iter=20).coefficients[0]
+    counts = codes.activity(dense)
+    np.testing.assert_array_equal(counts, (dense != 0).sum((1, 2)))
+    np.testing.assert_array_equal(codes.activity(dense.to_sparse()), counts)

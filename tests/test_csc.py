@@ -841,3 +841,32 @@ def test_gpu_agrees_with_cpu_in_single_precision(problem):
     cuda = csc.sparse_code(torch.tensor(problem[0]).cuda(), problem[1], LAMBDA, **settings)
     np.testing.assert_allclose(cuda.objective, cpu.objective, rtol=1e-4)
     np.testing.assert_allclose(cuda.coefficients.cpu(), cpu.coefficients, atol=1e-3)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_codes_are_the_same_in_inference_mode(problem, n_threads):
+    images, atoms = problem
+    wanted = csc.sparse_code(images, atoms, LAMBDA, max_iter=10, dtype=F64).coefficients
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        with torch.inference_mode():
+            found = csc.sparse_code(images, atoms, LAMBDA, max_iter=10, dtype=F64).coefficients
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize(
+    "rho", [torch.tensor(1.0, requires_grad=True), [[1], [1, 2]], np.ma.array(1.0, mask=True), "1"]
+)
+def test_rho_that_is_no_number_is_refused(problem, rho):
+    with pytest.raises(ValueError, match=r"^rho must"):
+        csc.sparse_code(*problem, LAMBDA, rho=rho)
+
+
+def test_coefficients_that_are_sparse_in_some_axes_only_are_refused():
+    maps = torch.eye(6).reshape(1, 2, 3, 6)
+    for function in (csc.sparseness, lambda x: csc.prune(x, 0.1)):
+        with pytest.raises(ValueError, match=r"^coefficients must be sparse in all axes"):
+            function(maps.to_sparse(2))

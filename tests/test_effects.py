@@ -51,3 +51,10 @@ def test_no_difference_at_all():
 def test_refusals(a, b, message):
     with pytest.raises(ValueError, match=message):
         paired_effect(a, b, 0)
+
+
+def test_standardised_difference_of_pairs_that_differ_alike():
+    base = np.array([0.1, 3, 700])
+    assert paired_effect(base + 0.3, base, 0).standardised == np.inf
+    assert paired_effect(base, base + 0.3, 0).standardised == -np.inf
+    assert paired_effect(base, base, 0).standardised == 0

@@ -307,3 +307,21 @@ def test_a_flat_histogram_is_uniform(total):
     fits = {m: fit_curve(m, ANGLES, np.full(len(ANGLES), 0.02), total) for m in models}
     assert min(fits, key=lambda m: fits[m].bic) == "uniform"
     assert np.isnan(fits["uniform"].r2)
+
+
+@pytest.mark.parametrize("model", ["exponential", "gaussian"])
+def test_fits_to_few_counts_are_the_best_of_a_grid(model):
+    rng = np.random.default_rng(8)
+    widths = np.geomspace(1e-3, 1e3, 2000)
+    powers = MAGNITUDES / widths[:, None]
+    shapes = np.exp(-powers) if model == "exponential" else np.exp(-0.5 * powers**2)
+    shapes = shapes[(shapes**2).sum(axis=1) > 1e-12]
+    for total in (3, 5, 10, 50):
+        for _ in range(10):
+            magnitudes = rng.exponential(0.5, 20 * total)
+            kept = magnitudes[(magnitudes > 0.01) & (magnitudes < 1)][:total]
+            y = np.histogram(kept, np.linspace(0.01, 1, 66))[0] / total
+            heights = shapes @ y / (shapes**2).sum(axis=1)
+            best = ((y - heights[:, None] * shapes) ** 2).sum(axis=1).min()
+            # Of a curve that had best be infinitely narrow, some part is left.
+            assert fit_curve(model, MAGNITUDES, y).rss <= best * (1 + 1e-6)

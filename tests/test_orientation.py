@@ -181,3 +181,11 @@ def test_contours_on_the_edge_of_a_bin_are_in_the_bin_that_begins_there(n_bins):
         (found,) = np.flatnonzero(orientation_histogram(image, n_bins))
         if n_bins * share % 1 == 0:
             assert found in (n_bins * share, n_bins * (1 - share))
+
+
+@pytest.mark.parametrize("wave", [(0, 0), (4, 4), (4, 0)])
+def test_expected_histogram_needs_gradients(wave):
+    power = np.zeros((8, 8))
+    power[wave] = 1.0
+    with pytest.raises(ValueError, match=r"^power must have gradients"):
+        expected_histogram(power)
