@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate
 from lib import codes, csc
 from lib._checks import check_choice, check_count, check_number
 from lib._tensors import check_coefficients, check_problem, check_tensor, largest
-from lib.code_store import HALF, CodeStore
+from lib.code_store import HALF, CodeStore, SparseCodes
 
 SIZES = {"text": 128, "code": 64}
 # How the released code calls the coder; of the text, the coder's own defaults.
@@ -65,14 +65,17 @@ def encode(images, atoms, protocol, store, *, size=None, chunk=256, device=None,
     Raises
     ------
     ValueError
-        An argument is not as described, before anything is written; or an image is constant, or
-        its code not finite in half precision.
+        An argument is not as described, or an image is constant, before anything is written; or
+        a code is not finite in half precision.
     """
     check_choice("protocol", protocol, SIZES)
     images, atoms = (_single(*part).numpy() for part in (("images", images), ("atoms", atoms)))
     settings = _check_settings(
         {"lmbda": codes.PROTOCOLS[protocol].lmbda} | CODER[protocol] | settings
     )
+    constant = np.ptp(images, axis=(1, 2)) == 0
+    if constant.any():
+        raise ValueError(f"images must not be constant, image {int(np.argmax(constant))} is")
     size = SIZES[protocol] if size is None else check_count("size", size, 8)
     check_problem(np.ones((1, size, size), np.float32), atoms, device, torch.float32)
     weight = L1_WEIGHT[protocol]
@@ -182,6 +185,7 @@ def kept_values(codes, protocol, cutoff=0.0, size=32, n=200):
     float
         Mean over images.
     """
+    _check_codes(codes)
     rows = np.arange(min(check_count("n", n), len(codes)))
     total = 0
     for some in np.array_split(rows, -(-len(rows) // 25)):
@@ -212,6 +216,7 @@ def pruned_share(codes, protocol, cutoff, size=32, n=100):
     changed, values : float
         Share of images of which pruning changes anything, and share of all values that it changes.
     """
+    _check_codes(codes)
     pairs = _read_twice(codes, protocol, cutoff, size, min(check_count("n", n), len(codes)))
     changed = [(before != after).float().mean((1, 2, 3)).numpy() for before, after in pairs]
     changed = np.concatenate(changed)
@@ -231,8 +236,14 @@ def pruning_changes(codes, protocol, cutoff, size=32):
     -------
     bool
     """
+    _check_codes(codes)
     pairs = _read_twice(codes, protocol, cutoff, size, len(codes))
     return any(not before.equal(after) for before, after in pairs)
+
+
+def _check_codes(codes):
+    if not isinstance(codes, SparseCodes):
+        raise ValueError(f"codes must be SparseCodes, got {type(codes).__name__}")
 
 
 def _read_twice(codes, protocol, cutoff, size, n):

@@ -22,6 +22,8 @@ from lib._sources import IMAGE_SUFFIXES
 
 # Where a source has no split of its own, one image of each class in this many is for testing.
 _ONE_IN = 5
+# Labels count classes; a larger one is a number of another kind.
+_MOST_CLASSES = 100_000
 
 
 class LabelledImages(NamedTuple):
@@ -106,6 +108,8 @@ def read_npz(path, split, n):
         )
     labels = {part: _labels(arrays[f"{part}_labels"], path, part) for part in ("train", "test")}
     highest = max(part.max(initial=-1) for part in labels.values())
+    if "classes" not in arrays and highest >= _MOST_CLASSES:
+        raise ValueError(f"{path} must have labels below {_MOST_CLASSES}, got {highest}")
     names = np.atleast_1d(arrays.get("classes", range(highest + 1)))
     classes = tuple(str(name) for name in names)
     if highest >= len(classes):
@@ -144,10 +148,10 @@ def read_class_folders(path, split, n):
                 f"{path} must have the same classes for both splits, got {', '.join(classes)} in "
                 f"train and {', '.join(others)} in test"
             )
-        files = [list_files(path / split / name, IMAGE_SUFFIXES) for name in classes]
+        files = [_class_files(path / split / name) for name in classes]
     else:
         classes = _class_names(path)
-        files = [list_files(path / name, IMAGE_SUFFIXES) for name in classes]
+        files = [_class_files(path / name) for name in classes]
         chosen = [i % _ONE_IN == _ONE_IN - 1 for i in range(max(map(len, files), default=0))]
         files = [
             [
@@ -182,6 +186,18 @@ def read_class_folders(path, split, n):
     if not images:
         raise ValueError(f"{path} holds no {split} images that can be read")
     return LabelledImages(np.stack(images), np.array(labels, dtype=np.int64), classes)
+
+
+def _class_files(folder):
+    """Images of one class: (name, path)."""
+    files = list_files(folder, IMAGE_SUFFIXES)
+    below = [name for name, _ in files if "/" in name]
+    if below:
+        raise ValueError(
+            f"{folder} must hold the images of a class, got {below[0]} in a folder below it: a "
+            f"source is a folder of classes, or one of train and test, with classes in each"
+        )
+    return files
 
 
 def _class_names(folder):

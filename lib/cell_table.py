@@ -93,9 +93,14 @@ def losses(groups, cutoff=0.5):
     dict of str to (float, float, float)
         By scheme, of those that are there with and without pruning: mean and 95 % interval, which
         allows for images and seeds as in `accuracies`. All are 0 where pruning changed nothing.
+
+    Raises
+    ------
+    ValueError
+        A condition has no result, or its seeds are not those of the condition without pruning.
     """
     differences = {
-        name: _hits(name, groups[name, 0.0]) - _hits(name, groups[name, cutoff])
+        name: _paired(name, groups[name, 0.0], groups[name, cutoff])
         for name, c in groups
         if c == cutoff and (name, 0.0) in groups
     }
@@ -115,6 +120,16 @@ def _hits(key, results):
         raise ValueError(f"groups must hold one result at least of each, got none of {key}")
     right = [np.equal(result["predictions"], result["truth"]) for result in results]
     return np.array(right, dtype=float)
+
+
+def _paired(name, plain, pruned):
+    """What `_hits` differ by without and with pruning."""
+    seeds = [[r.get("about", {}).get("seed") for r in results] for results in (plain, pruned)]
+    if seeds[0] != seeds[1]:
+        raise ValueError(
+            f"groups must hold {name} of the same seeds, got {seeds[0]} and {seeds[1]}"
+        )
+    return _hits(name, plain) - _hits(name, pruned)
 
 
 def _binomial(p, n):

@@ -15,7 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from lib import classify, csc
-from lib._checks import check_array, check_choice, check_count, check_counts, check_number
+from lib._checks import (
+    as_array,
+    check_array,
+    check_choice,
+    check_count,
+    check_counts,
+    check_number,
+)
 from lib._encoding import digest
 from lib._files import write_bytes
 from lib._labelled import LabelledImages
@@ -92,6 +99,20 @@ class Experiment:
                 f"test must have the classes of train, {self.train.classes}, "
                 f"got {self.test.classes}"
             )
+        for name, part in (("train", self.train), ("test", self.test)):
+            labels = as_array(name, part.labels, "iu")
+            if labels.shape != (len(part.images),):
+                raise ValueError(f"{name} must have {len(part.images)} labels, got {labels.shape}")
+            if labels.size and not 0 <= labels.min() <= labels.max() < len(part.classes):
+                raise ValueError(
+                    f"{name} must have labels from 0 to {len(part.classes) - 1}, "
+                    f"got {labels.min()} to {labels.max()}"
+                )
+        if len(self.train.labels) < self.batch or not len(self.test.labels):
+            raise ValueError(
+                f"train must hold a batch of {self.batch} images at least, and test one, "
+                f"got {len(self.train.labels)} and {len(self.test.labels)}"
+            )
 
     @cached_property
     def _data(self):
@@ -137,7 +158,10 @@ class Experiment:
 
     def about(self, cell):
         """All that a cell's result depends on."""
-        names = ("size", "input_size", "epochs", "batch", "precision")
+        names = ["epochs", "batch", "precision"]
+        # Under "text", images are read as large as they are coded; grey pixels are not coded.
+        names += ["input_size"] if cell.protocol == "code" else []
+        names += ["size"] if cell.protocol == "text" or cell.scheme != GREY else []
         settings = {name: getattr(self, name) for name in names}
         atoms = self.dictionaries.get(cell.scheme)
         return {
@@ -158,6 +182,23 @@ class Experiment:
             return None
         fits = isinstance(result, dict) and result.get("about") == self.about(cell)
         return result if fits else None
+
+    def check(self, cell):
+        """Return a cell with Python's own numbers.
+
+        Raises
+        ------
+        ValueError
+            It is none of this experiment.
+        """
+        check_choice("scheme", cell.scheme, [*self.dictionaries, GREY])
+        check_choice("protocol", cell.protocol, classify.RECIPES)
+        cutoff, seed = check_number("cutoff", cell.cutoff, 0), check_count("seed", cell.seed, 0)
+        factor = check_number("factor", cell.factor, 0, open_minimum=True)
+        for name, value, plain in (("cutoff", cutoff, 0), ("factor", factor, 1)):
+            if cell.scheme == GREY and value != plain:
+                raise ValueError(f"{name} must be {plain} for grey pixels, got {value}")
+        return cell._replace(cutoff=cutoff, seed=seed, factor=factor)
 
     def run(self, cell, progress=False):
         """Result of a cell: what is kept, or a network trained now.
@@ -183,14 +224,7 @@ class Experiment:
         ValueError
             The cell is none of this experiment.
         """
-        check_choice("scheme", cell.scheme, [*self.dictionaries, GREY])
-        check_choice("protocol", cell.protocol, classify.RECIPES)
-        cutoff, seed = check_number("cutoff", cell.cutoff, 0), check_count("seed", cell.seed, 0)
-        factor = check_number("factor", cell.factor, 0, open_minimum=True)
-        cell = cell._replace(cutoff=cutoff, seed=seed, factor=factor)
-        for name, value, plain in (("cutoff", cutoff, 0), ("factor", factor, 1)):
-            if cell.scheme == GREY and value != plain:
-                raise ValueError(f"{name} must be {plain} for grey pixels, got {value}")
+        cell = self.check(cell)
         if (done := self.read(cell)) is not None:
             return done
         x, kept = self._inputs(cell)
@@ -222,6 +256,9 @@ class Experiment:
         }
         write_bytes(path, json.dumps(result).encode())
         checkpoint.unlink(missing_ok=True)
+        # What a kill in the middle of a checkpoint left.
+        for left in checkpoint.parent.glob(f".{checkpoint.name}.*.tmp"):
+            left.unlink(missing_ok=True)
         return result
 
     def _train(self, cell, x, checkpoint, progress):
@@ -275,8 +312,12 @@ def grid(protocols, schemes, cutoffs, seeds):
     Raises
     ------
     ValueError
-        A protocol is unknown, a threshold negative or not finite, a seed no integer >= 0.
+        Names are one text, a protocol is unknown, a threshold negative or not finite, a seed no
+        integer >= 0.
     """
+    for name, values in (("protocols", protocols), ("schemes", schemes)):
+        if isinstance(values, str):
+            raise ValueError(f"{name} must be a sequence of names, got {values!r}")
     for protocol in protocols:
         check_choice("protocols", protocol, classify.RECIPES)
     cutoffs = check_array("cutoffs", cutoffs, (None,)).tolist()

@@ -3,6 +3,7 @@
 Ladret et al., Table 1, under the protocol of the text and that of the released code.
 """
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -167,6 +168,9 @@ def train(
         )
     if len(x) < recipe.batch:
         raise ValueError(f"x must hold a batch of {recipe.batch} images at least, got {len(x)}")
+    _check_precision(precision, device, protocol, size if _resized(x, protocol) else x.shape[-2:])
+    if checkpoint is not None and not isinstance(checkpoint, str | os.PathLike):
+        raise ValueError(f"checkpoint must be a path, got {checkpoint!r}")
     about = [protocol, list(map(str, recipe)), epochs, seed, int(n_classes), *map(int, x.shape)]
     about += [
         float(cutoff),
@@ -224,6 +228,10 @@ def evaluate(model, x, labels, n_classes, batch=800, precision="float32"):
     """
     if not isinstance(x, torch.Tensor):
         raise ValueError(f"x must be a tensor, such as `inputs` makes, got {type(x).__name__}")
+    if not isinstance(model, torch.nn.Module):
+        raise ValueError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    if any(parameter.dtype != torch.float32 for parameter in model.parameters()):
+        raise ValueError("model must have parameters in single precision")
     x, labels = _check_data("x", x, "labels", labels, n_classes)
     for name, given, layer, field in (
         ("x", x.shape[1], "conv1", "in_channels"),
@@ -284,6 +292,24 @@ def _epoch(state, x, labels, recipe, seed, epoch):
             right += (scores.argmax(1) == truth).sum()
             seen += len(rows)
     return float(total) / seen, float(right) / seen
+
+
+def _resized(x, protocol):
+    """Whether what is read is as large as `size` says."""
+    return protocol == "code" and isinstance(x, SparseCodes)
+
+
+def _check_precision(precision, device, protocol, side):
+    """Refuse what torch gets wrong: weights' gradients of a strided convolution of one pixel.
+
+    In bfloat16 on the CPU, torch (2.12) leaves those undefined that meet padding alone.
+    """
+    least = {"text": 17, "code": 5}[protocol]
+    if device.type == "cpu" and precision == "bfloat16" and np.min(side) < least:
+        raise ValueError(
+            f"precision must not be bfloat16 on the CPU for images below {least} pixels a side, "
+            f"got it for {int(np.min(side))}"
+        )
 
 
 def _memory(device):

@@ -37,7 +37,7 @@ def test_a_cell_is_trained_once(experiment, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "change", [{"epochs": 3}, {"batch": 8}, {"input_size": 6}, {"precision": "bfloat16"}]
+    "change", [{"epochs": 3}, {"batch": 8}, {"size": 14}, {"precision": "bfloat16"}]
 )
 def test_other_settings_are_another_result(experiment, change):
     cell = Cell("text", "grey", 0.0, 42)
@@ -47,6 +47,60 @@ def test_other_settings_are_another_result(experiment, change):
     assert cells.Experiment(**settings | change).read(cell) is None
     fewer = experiment.train._replace(labels=9 - experiment.train.labels)
     assert cells.Experiment(**settings | {"train": fewer}).read(cell) is None
+
+
+def test_a_result_depends_on_no_size_that_is_not_read(experiment):
+    about = {
+        (scheme, protocol): experiment.about(Cell(protocol, scheme, 0.0, 42))
+        for scheme in ("grey", "het_after")
+        for protocol in ("code", "text")
+    }
+    assert {key: ("size" in a, "input_size" in a) for key, a in about.items()} == {
+        ("grey", "code"): (False, True),
+        ("grey", "text"): (True, False),
+        ("het_after", "code"): (True, True),
+        ("het_after", "text"): (True, False),
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch": 25}, "train must hold a batch of 25 images"),
+        ({"labels": -1}, "train must have labels from 0 to 9, got -1"),
+        ({"labels": 10}, "train must have labels from 0 to 9, got 0 to 10"),
+    ],
+)
+def test_impossible_experiments_are_refused_at_once(experiment, change, message):
+    settings = {name: getattr(experiment, name) for name in experiment.__dataclass_fields__}
+    if "labels" in change:
+        labels = experiment.train.labels.copy()
+        labels[3] = change["labels"]
+        change = {"train": experiment.train._replace(labels=labels)}
+    with pytest.raises(ValueError, match=message):
+        cells.Experiment(**settings | change)
+
+
+def test_what_a_kill_left_of_checkpoints_is_removed(experiment, monkeypatch):
+    cell = Cell("code", "grey", 0.0, 42)
+    folder = experiment.folder / "checkpoints"
+    train = classify.train
+
+    def killed(*arguments, checkpoint, **settings):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f".{checkpoint.name}.0123.tmp").write_bytes(b"half")
+        (folder / ".another.pt.0123.tmp").write_bytes(b"half")
+        return train(*arguments, checkpoint=checkpoint, **settings)
+
+    monkeypatch.setattr(classify, "train", killed)
+    experiment.run(cell)
+    assert [path.name for path in folder.iterdir()] == [".another.pt.0123.tmp"]
+
+
+def test_grid_takes_no_text_for_names():
+    for protocols, schemes in (("code", ["grey"]), (["code"], "grey")):
+        with pytest.raises(ValueError, match="must be a sequence of names"):
+            cells.grid(protocols, schemes, [0], [42])
 
 
 def test_a_network_that_reads_the_same_is_not_trained_twice(experiment, monkeypatch):
@@ -377,3 +431,9 @@ def test_pruning_does_nothing_below_a_half(tmp_path):
     assert changed == 0.25
     assert values == pytest.approx(31 / 128)
     assert classify.pruned_share(store.load(), "text", 0.5, 4)[0] == 0.5
+
+
+def test_losses_need_the_same_seeds():
+    groups = {("a", 0.0): [_result(120), _result(110)], ("a", 0.5): [_result(100)]}
+    with pytest.raises(ValueError, match="groups must hold a of the same seeds"):
+        cell_table.losses(groups)

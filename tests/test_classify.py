@@ -119,6 +119,8 @@ def test_evaluate_refuses_what_does_not_fit_and_leaves_the_mode(digits, stored):
         ({"x": stored[3].load()}, "x must be a tensor"),
         ({"x": x.repeat(1, 2, 1, 1)}, "x must fit the network's 1 in_channels, got 2"),
         ({"n_classes": 12}, "n_classes must fit the network's 10 out_features, got 12"),
+        ({"model": "m"}, "model must be a torch.nn.Module, got str"),
+        ({"model": classify.resnet18(1, 10).double()}, "model must have parameters in single"),
     ):
         with pytest.raises(ValueError, match=message):
             classify.evaluate(
@@ -153,6 +155,30 @@ def test_encode_writes_nothing_before_it_refuses(tmp_path):
         with pytest.raises(ValueError, match=r"^atoms|^device"):
             classify.encode(**arguments, store=tmp_path / "codes", size=16)
         assert not (tmp_path / "codes").exists()
+    images = np.random.default_rng(0).random((4, 9, 9))
+    images[3] = 0.5
+    with pytest.raises(ValueError, match="images must not be constant, image 3 is"):
+        classify.encode(images, np.ones((1, 3, 3)), "code", tmp_path / "codes", size=16, chunk=2)
+    assert not (tmp_path / "codes").exists()
+
+
+def test_what_is_read_is_counted_of_stored_codes_alone():
+    for function in (classify.kept_values, classify.pruned_share, classify.pruning_changes):
+        with pytest.raises(ValueError, match="codes must be SparseCodes, got Tensor"):
+            function(torch.ones(1, 2, 8, 8), "code", 0.5)
+
+
+@pytest.mark.parametrize(("protocol", "least"), [("text", 17), ("code", 5)])
+def test_bfloat16_is_refused_where_torch_leaves_gradients_undefined(digits, protocol, least):
+    labels = digits[1][:4]
+    settings = {"protocol": protocol, "epochs": 1, "batch": 4, "precision": "bfloat16"}
+    x = torch.ones(4, 1, least - 1, least)
+    with pytest.raises(ValueError, match=rf"images below {least} pixels a side, got it for"):
+        classify.train(x, labels, x, labels, 10, **settings)
+    x = torch.rand(4, 1, least, least, generator=torch.Generator().manual_seed(0))
+    first, second = (classify.train(x, labels, x, labels, 10, **settings) for _ in range(2))
+    weights = [result.model.layer4[0].conv1.weight for result in (first, second)]
+    assert torch.equal(*weights)
 
 
 def test_seeds_beyond_torch_s_are_named():
@@ -321,6 +347,7 @@ def test_store_is_20_times_smaller_than_the_released_files(tmp_path):
         ({"device": "tpu"}, "device must be"),
         ({"precision": "float64"}, "precision must be"),
         ({"cutoff": -1}, "cutoff must be"),
+        ({"checkpoint": 123}, "checkpoint must be a path, got 123"),
     ],
 )
 def test_train_refuses(digits, change, message):

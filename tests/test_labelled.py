@@ -100,6 +100,7 @@ def test_npz_with_and_without_class_names(tmp_path):
         ({"test_labels": np.array([-1, 0])}, "test_labels must be integers >= 0"),
         ({"test_labels": np.array([0, 2**63], np.uint64)}, "test_labels must be integers >= 0"),
         ({"classes": np.array(["a", "b", "c"])}, "names 3 classes but has the label 3"),
+        ({"test_labels": np.array([0, 10**11])}, "must have labels below 100000, got 100000000000"),
         ({"train_images": noise(4, 5)}, r"train_images has shape \(4, 5\) where"),
         ({"train_images": noise(4, 5, 5).astype(int)}, "train_images has dtype int64 where uint8"),
         (
@@ -141,6 +142,14 @@ def test_class_folders_with_a_split_of_their_own(tmp_path):
     class_folders(tmp_path / "test", {"cow": 1})
     with pytest.raises(ValueError, match="got ant, bee in train and ant, bee, cow in test"):
         labelled_images(tmp_path, "test")
+
+
+@pytest.mark.parametrize("parts", [("train", "val"), ("Train", "Test")])
+def test_folders_of_class_folders_are_no_classes(tmp_path, parts):
+    for part in parts:
+        class_folders(tmp_path / part, {"ant": 6, "bee": 6})
+    with pytest.raises(ValueError, match=r"must hold the images of a class, got ant/00\.png in a"):
+        labelled_images(tmp_path, "train")
 
 
 def test_class_folders_that_cannot_be_used(tmp_path):

@@ -125,7 +125,74 @@ def test_a_killed_sweep_loses_no_cell_and_a_change_runs_what_depends_on_it(
     assert _jobs(folder, "-n", cutoffs="0 0.5 0.25") == {"cell": 1, "collect": 1}
     assert _jobs(folder, "-n", n_seeds=2) == {"cell": 3, "collect": 1}
     assert _jobs(folder, "-n", text_share=0.25) == {"collect": 1}
+    assert _jobs(folder, "-n", cutoffs="0 0.5 0.00001") == {"cell": 1, "collect": 1}
+    # Grey pixels are read at `input_size`, and coded at none.
+    assert _jobs(folder, "-n", size=20) == {"encode": 1, "cell": 2, "collect": 1}
     assert _jobs(folder, "-n", n_train=50) == {"encode": 1, "cell": 3, "collect": 1}
+
+
+@needs_snakemake
+def test_jobs_run_again_when_dictionaries_versions_or_a_source_change(tmp_path):
+    """On a copy of what the workflow reads, with a program in Python's place that trains none."""
+    for part in ("workflow", "book/presets", "lib"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    source, learned = tmp_path / "own.npz", tmp_path / "book/results/07_learning.default.npz"
+    version = tmp_path / "lib" / "_networks.py"
+    learned.parent.mkdir()
+    for path in (source, learned):
+        path.write_text("first")
+    stub = tmp_path / "stub"
+    stub.write_text(
+        "#!/bin/sh\nfor last; do :; done\n"
+        'mkdir -p "$last" && touch "$last"/10_resnet.custom.ipynb\n'
+    )
+    stub.chmod(0o755)
+    command = _command("sweep", source=str(source), cutoffs="0")
+    command = [part.replace(f"python={sys.executable}", f"python={stub}") for part in command]
+
+    def jobs():
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.MULTILINE)
+
+    everything = ["cell", "cell", "collect", "encode"]
+    assert sorted(jobs()) == everything
+    assert jobs() == []
+    for path in (learned, source, version):
+        text = path.read_text()
+        path.write_text(re.sub("^VERSION = .*|first", "VERSION = 99", text, flags=re.MULTILINE))
+        assert sorted(jobs()) == everything, path
+
+
+@needs_snakemake
+@pytest.mark.skipif(
+    not list(OWN.parent.glob("lib/python*/site-packages/snakemake_executor_plugin_slurm")),
+    reason="the SLURM executor is not installed: make sweep installs it",
+)
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_slurm_profile_asks_for_what_jobs_need(tmp_path, monkeypatch, device):
+    """A command sbatch that writes down what it is asked for, and fails."""
+    asked = tmp_path / "asked"
+    for name in ("sbatch", "squeue", "sacct", "scancel", "sinfo", "scontrol", "sacctmgr"):
+        command = tmp_path / "bin" / name
+        command.parent.mkdir(exist_ok=True)
+        told = f'echo "$@" >> {asked}; exit 1' if name == "sbatch" else "exit 0"
+        command.write_text(f"#!/bin/sh\n{told}\n")
+        command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    arguments = ["--workflow-profile", "workflow/profiles/slurm"]
+    arguments += ["--slurm-init-seconds-before-status-checks", "1"]
+    folder = tmp_path / "a folder"
+    command = _command(folder, *arguments, schemes="grey", cutoffs="0 0.00001", device=device)
+    command.remove("-c2")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0
+    assert asked.exists(), done.stdout + done.stderr
+    sent = asked.read_text()
+    assert "-p gpu" in sent
+    assert "cell:scheme=grey,protocol=code,cutoff=0,seed=42" in sent
+    assert ("--gres=gpu:1" in sent) == (device == "cuda")
+    assert f"--out  '{folder}/runs'/grey-code-c0-s42" in done.stdout + done.stderr
 
 
 @needs_snakemake

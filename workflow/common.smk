@@ -1,5 +1,10 @@
 """What the sweeps share: a chapter's parameters under a preset, and the command of its rerun."""
 
+import hashlib
+import re
+from pathlib import Path
+from shlex import quote
+
 import yaml
 
 
@@ -26,7 +31,30 @@ def gpus(values):
     return int(values["device"] != "cpu")
 
 
+def gres(values):
+    """The same, as SLURM is asked for it."""
+    return "gpu:1" if gpus(values) else ""
+
+
+def state(values, *files):
+    """Hash of what jobs depend on beside their parameters. They run again when it changes.
+
+    Versions of the coder and of the networks, the contents of files of the book, and names, sizes
+    and dates of the files of a source of one's own.
+    """
+    found = [
+        re.search(r"^VERSION = .*$", Path(module).read_text(encoding="utf-8"), re.MULTILINE)[0]
+        for module in ("lib/csc.py", "lib/_networks.py")
+    ]
+    found += [hashlib.sha256(Path(p).read_bytes()).hexdigest() for p in files if Path(p).exists()]
+    source = Path(values["source"])
+    own = sorted(source.rglob("*")) if source.is_dir() else [source]
+    stats = [(str(path), path.stat()) for path in own if path.is_file()]
+    found += [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()
+
+
 def rerun(chapter, values):
     """The chapter's rerun. A job runs again when this changes, so it names what matters alone."""
-    given = " ".join(f"-p {name} '{value}'" for name, value in values.items())
+    given = " ".join(f"-p {name} {quote(str(value))}" for name, value in values.items())
     return f"{config['python']} -m lib.book rerun {chapter} --preset {PRESET} {given} --out "

@@ -12,6 +12,8 @@ include: "common.smk"
 CHAPTER = "appendix/a_parameter_scan"
 VALUES, NAME = chapter_values(CHAPTER)
 FOLDER = VALUES["folder"]
+RUNS = quote(f"{FOLDER}/runs")
+STATE = state(VALUES)
 # The field of a setting that each list of values is of, in the order in which files are named.
 FIELDS = {
     "lambdas": "lmbda",
@@ -44,11 +46,13 @@ rule collect:
         f"{FOLDER}/collected/a_parameter_scan.{NAME}.ipynb",
     params:
         run=rerun(CHAPTER, VALUES),
+        state=STATE,
     threads: config["threads"]
     resources:
         device=gpus(VALUES),
+        gres=gres(VALUES),
     shell:
-        "OMP_NUM_THREADS={threads} {params.run} $(dirname {output})"
+        "OMP_NUM_THREADS={threads} {params.run} $(dirname {output:q})"
 
 
 rule point:
@@ -56,8 +60,10 @@ rule point:
         touch(f"{FOLDER}/done/{{point}}"),
     params:
         run=lambda w: rerun(CHAPTER, ONE | POINTS[w.point]),
+        state=STATE,
     threads: config["threads"]
     resources:
         device=gpus(VALUES),
+        gres=gres(VALUES),
     shell:
-        "OMP_NUM_THREADS={threads} {params.run} {FOLDER}/runs/{wildcards.point}"
+        "OMP_NUM_THREADS={threads} {params.run} {RUNS}/{wildcards.point}"
