@@ -183,7 +183,7 @@ def test_slurm_profile_asks_for_what_jobs_need(tmp_path, monkeypatch, device):
     arguments = ["--workflow-profile", "workflow/profiles/slurm"]
     arguments += ["--slurm-init-seconds-before-status-checks", "1"]
     folder = tmp_path / "a folder"
-    command = _command(folder, *arguments, schemes="grey", cutoffs="0 0.00001", device=device)
+    command = _command(folder, *arguments, schemes="grey", device=device)
     command.remove("-c2")
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode != 0
