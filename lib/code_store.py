@@ -17,7 +17,7 @@ import torch
 
 from lib._checks import as_array, check_count, check_counts, check_number
 from lib._files import write_bytes
-from lib._tensors import check_tensor
+from lib._tensors import check_device, check_tensor
 
 # Raised when the format of a chunk changes.
 FORMAT = 1
@@ -118,19 +118,19 @@ class SparseCodes:
         values = (self.values * np.float64(factor)).astype(np.float16)
         return SparseCodes(self.starts, self.positions, values, self.shape[1:])
 
-    def dense(self, rows, device="cpu", dtype=torch.float32):
+    def dense(self, rows, device="cpu"):
         """Codes of some images.
 
         Parameters
         ----------
         rows : sequence of int
         device : str or torch.device
-        dtype : torch.dtype
 
         Returns
         -------
         Tensor (len(rows), K, height, width)
         """
+        device = check_device(device)
         rows = np.array(check_counts("rows", rows, 0), dtype=np.int64)
         if rows.max(initial=0) >= len(self):
             raise ValueError(f"rows must be from 0 to {len(self) - 1}, got {rows.max()}")
@@ -140,8 +140,8 @@ class SparseCodes:
         take = np.arange(counts.sum()) + np.repeat(first - ends + counts, counts)
         size = int(np.prod(self.shape[1:]))
         index = np.repeat(np.arange(len(rows)) * size, counts) + self.positions[take]
-        out = torch.zeros(len(rows) * size, dtype=dtype, device=device)
-        values = torch.from_numpy(self.values[take]).to(device, dtype)
+        out = torch.zeros(len(rows) * size, device=device)
+        values = torch.from_numpy(self.values[take]).to(device, torch.float32)
         out[torch.from_numpy(index).to(device)] = values
         return out.view(len(rows), *self.shape[1:])
 

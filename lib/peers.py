@@ -28,8 +28,8 @@ def sporco_coder(image, atoms, lmbda, rho=None, *, fast=False):
     image, atoms, lmbda, rho = _problem(image, atoms, lmbda, rho)
     options = {"Verbose": False, "MaxMainIter": 1, "RelStopTol": 0.0, "FastSolve": fast}
     options |= {"rho": rho, "AutoRho": {"Enabled": rho is None}}
-    dictionary = np.ascontiguousarray(atoms.numpy().transpose(1, 2, 0))
-    solver = ConvBPDN(dictionary, image.numpy(), lmbda, ConvBPDN.Options(options), dimK=0)
+    dictionary = np.ascontiguousarray(atoms.numpy(force=True).transpose(1, 2, 0))
+    solver = ConvBPDN(dictionary, image.numpy(force=True), lmbda, ConvBPDN.Options(options), dimK=0)
     while True:
         maps = solver.solve()
         yield lambda maps=maps: torch.from_numpy(maps.squeeze((2, 3)).transpose(2, 0, 1))
@@ -60,9 +60,9 @@ def sporco_learner(image, atoms, lmbda, max_iter, rho=10.0):
     coder |= {"MaxMainIter": max_iter, "DataType": np.float32}
     options = {"ZeroMean": False, "eta_a": 100, "eta_b": 1000, "CBPDN": coder}
     options = OnlineConvBPDNDictLearn.Options(options)
-    learner = OnlineConvBPDNDictLearn(np.moveaxis(atoms.numpy(), 0, 2), lmbda, options)
+    learner = OnlineConvBPDNDictLearn(np.moveaxis(atoms.numpy(force=True), 0, 2), lmbda, options)
     while True:
-        learner.solve(image.numpy(), dimK=0)
+        learner.solve(image.numpy(force=True), dimK=0)
         yield np.moveaxis(learner.getdict().squeeze(), 2, 0)
 
 
@@ -94,8 +94,8 @@ def our_coder(image, atoms, lmbda, rho=None):
     """`csc.sparse_code`, one iteration at a time."""
     image, atoms, lmbda, rho = _problem(image, atoms, lmbda, rho)
     bank = AtomBank(atoms, *image.shape)
-    start = torch.tensor([50 * lmbda + 1 if rho is None else rho], dtype=torch.float64)
-    state = _admm.Iteration(bank, image[None], lmbda, start, RELAX)
+    start = torch.full((1,), 50 * lmbda + 1 if rho is None else rho, dtype=torch.float64)
+    state = _admm.Iteration(bank, image[None], lmbda, start.to(image.device), RELAX)
     for iteration in count(1):
         residuals = state.step()
         if iteration > 1 and rho is None:

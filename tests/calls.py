@@ -126,6 +126,7 @@ PLANT = {
     "noise_std": 0.1,
 }
 CODER = {"max_iter": 3, "tol": 1e-3}
+CPU = {"device": "cpu"}
 KERNEL = {"tau": np.linspace(0, 3, 7), "length": 1.5}
 
 
@@ -273,8 +274,8 @@ def stored(codes, n, maps, chunk):
         return store.load().dense(range(n))
 
 
-def dense_codes(starts, positions, values, maps, rows):
-    return code_store.SparseCodes(starts, positions, values, maps).dense(rows)
+def dense_codes(starts, positions, values, maps, rows, device):
+    return code_store.SparseCodes(starts, positions, values, maps).dense(rows, device)
 
 
 def cell(cutoff, seed, protocol, scheme, factor, **settings):
@@ -560,7 +561,7 @@ CALLS = {
         {
             **{"images": IMAGES, "atoms": ATOMS, "lmbda": 0.1, "n_steps": 2, "rng": 0},
             **{"batch": 1, "eta_a": 10.0, "eta_b": 100.0, **CODER, "rho": 5.0, "relax": 1.8},
-            **{"held_out": IMAGES[:1], "evaluate_every": 1, "checkpoint_every": 2},
+            **{"held_out": IMAGES[:1], "evaluate_every": 1, "checkpoint_every": 2, **CPU},
         },
     ),
     "dictlearn.atom_gradient": Call(
@@ -573,18 +574,18 @@ CALLS = {
     ),
     "codes.iter_codes": Call(
         first_code,
-        {"images": IMAGES, "atoms": ATOMS, "lmbda": 0.1, "precision": "float64", **CODER},
+        {"images": IMAGES, "atoms": ATOMS, "lmbda": 0.1, "precision": "float64", **CPU, **CODER},
     ),
     "codes.measure": Call(
         measured,
-        {"images": IMAGES, "atoms": ATOMS, "lmbda": 0.1, "precision": "float32", **CODER},
+        {"images": IMAGES, "atoms": ATOMS, "lmbda": 0.1, "precision": "float32", **CPU, **CODER},
         "PSNR infinite where an image is met exactly",
     ),
     "codes.convergence": Call(
         codes.convergence,
         {
             **{"images": IMAGES, "atoms": ATOMS, "lmbda": 0.1, "at": np.array([1, 2])},
-            **{"rho": 5.0, "precision": "float32"},
+            **{"rho": 5.0, "precision": "float32", "device": "cpu"},
         },
         steps="at",
     ),
@@ -592,7 +593,7 @@ CALLS = {
         pruning.pruned_measures,
         {
             **{"images": IMAGES, "atoms": ATOMS, "lmbda": 0.1, "cutoffs": np.array([0.01, 0.1])},
-            **{"store": None, **CODER},
+            **{"store": None, **CPU, **CODER},
         },
         "PSNR infinite where an image is met exactly",
     ),
@@ -600,7 +601,7 @@ CALLS = {
         pruning.kept_psnr,
         {
             **{"images": IMAGES, "atoms": ATOMS, "lmbda": 0.1, "counts": np.array([0.1, 0.2])},
-            **{"store": None, **CODER},
+            **{"store": None, **CPU, **CODER},
         },
         "where a code has fewer coefficients",
     ),
@@ -668,7 +669,15 @@ CALLS = {
     ),
     "scan.Scan.points": Call(
         scanned,
-        {"training": IMAGES, "held_out": IMAGES, "lmbda": 0.1, "rho": 1.0, "tol": 0.1, "seed": 0},
+        {
+            "training": IMAGES,
+            "held_out": IMAGES,
+            "lmbda": 0.1,
+            "rho": 1.0,
+            "tol": 0.1,
+            "seed": 0,
+            **CPU,
+        },
         "PSNR infinite where an image is met exactly",
     ),
     "ledger.record": Call(recorded, {"value": 0.5}),
@@ -711,7 +720,7 @@ CALLS = {
         },
     ),
     "classify.train on codes": Call(
-        trained_on_codes, {"cutoff": 0.25, "size": 4, "memory": 1e6, **TRAINING}
+        trained_on_codes, {"cutoff": 0.25, "size": 4, "memory": 1e6, **CPU, **TRAINING}
     ),
     "classify.evaluate": Call(
         lambda **arguments: classify.evaluate(
@@ -729,7 +738,7 @@ CALLS = {
         dense_codes,
         {
             **{"starts": CODES.starts, "positions": CODES.positions, "values": CODES.values},
-            **{"maps": np.array([2, 8, 8]), "rows": np.array([3, 0])},
+            **{"maps": np.array([2, 8, 8]), "rows": np.array([3, 0]), **CPU},
         },
     ),
     "code_store.SparseCodes.scaled": Call(

@@ -19,6 +19,19 @@ def _close_figures():
     plt.close("all")
 
 
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU, or where there is none a pretended one."""
+    import pretended
+    import torch
+
+    if torch.cuda.is_available():
+        yield
+    else:
+        with pretended.gpu(monkeypatch):
+            yield
+
+
 def pytest_addoption(parser):
     parser.addoption("--record", type=Path, help="write counts and versions to this JSON file")
 

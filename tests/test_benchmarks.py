@@ -151,7 +151,6 @@ def test_without_a_gpu_there_is_no_throughput():
     assert benchmarks.gpu_throughput() is None
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_throughput_on_a_gpu():
+def test_throughput_on_a_gpu(gpu):
     rates = benchmarks.gpu_throughput(8, 32, 3)
     assert all(rate > 0 for rate in rates.values())

@@ -815,12 +815,8 @@ def test_what_measures_codes_refuses_bad_input(coefficients, call, message):
         call(coefficients)
 
 
-gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-
-
-@gpu
 @pytest.mark.parametrize("sparse", [False, True])
-def test_gpu_agrees_with_cpu(problem, sparse):
+def test_gpu_agrees_with_cpu(gpu, problem, sparse):
     settings = {"max_iter": 60, "tol": 1e-3, "sparse": sparse, "dtype": F64}
     cpu = csc.sparse_code(*problem, LAMBDA, **settings)
     cuda = csc.sparse_code(*problem, LAMBDA, device="cuda", **settings)
@@ -834,8 +830,7 @@ def test_gpu_agrees_with_cpu(problem, sparse):
     )
 
 
-@gpu
-def test_gpu_agrees_with_cpu_in_single_precision(problem):
+def test_gpu_agrees_with_cpu_in_single_precision(gpu, problem):
     settings = {"max_iter": 100, "tol": 0, "auto_rho": False}
     cpu = csc.sparse_code(*problem, LAMBDA, **settings)
     cuda = csc.sparse_code(torch.tensor(problem[0]).cuda(), problem[1], LAMBDA, **settings)

@@ -372,8 +372,7 @@ def test_progress_is_shown_only_if_asked_for(problem, capfd):
         assert ("2/2" in capfd.readouterr().err) == progress
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_gpu_agrees_with_cpu_and_resumes_to_the_bit(problem, tmp_path):
+def test_gpu_agrees_with_cpu_and_resumes_to_the_bit(gpu, problem, tmp_path):
     images, atoms = problem
     path = tmp_path / "checkpoint.npz"
     cpu, gpu = (
