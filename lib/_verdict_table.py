@@ -32,11 +32,22 @@ class Verdicts(list):
         return self.html()
 
     def html(self, root=""):
-        """Render as an HTML table whose links to chapters start with `root`, or stay beside it."""
+        """Render as an HTML table.
+
+        Parameters
+        ----------
+        root : str
+            What links to chapters start with. Without it they stay in the folder of a chapter,
+            beside whose text the table stands: it does not say again what was measured.
+
+        Returns
+        -------
+        str
+        """
         columns = {"Claim": [_describe(row, root) for row in self]}
         columns["Paper's value"] = [html.escape(row.claim.paper_value or "–") for row in self]
         columns["Ours, default scale"] = [_cell(row.default, row.at_default) for row in self]
-        columns["Ours, paper scale"] = [_cell(row.paper_scale, "") for row in self]
+        columns["Ours, paper scale"] = [_cell(row.paper_scale, _partly(row)) for row in self]
         columns[self.heading] = [
             f'<span class="verdict {row.verdict.replace(" ", "-")}">{row.verdict}</span>'
             for row in self
@@ -74,7 +85,14 @@ def _describe(row, root):
     name = f'<a href="{page}.html{anchor}"><strong>{claim.id}</strong></a>'
     text = f"{name} <small>{PAPERS[claim.paper]}, {html.escape(claim.place)}</small><br>"
     text += html.escape(claim.claim)
+    if root:
+        text += f"<br><small>Measured: {html.escape(claim.measured)}.</small>"
     return text + (f"<br><code>{html.escape(claim.rule)}</code>" if claim.rule else "")
+
+
+def _partly(row):
+    other = (row.claim.rests_on or "").partition("_")[0].lstrip("0")
+    return f"{row.in_part}, with what chapter {other} gave at default scale" if row.in_part else ""
 
 
 def _cell(values, outcome):

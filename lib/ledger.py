@@ -53,6 +53,8 @@ class Claim(NamedTuple):
         What a run may leave out, and the claim with it.
     figure : str or None
         Label of the figure that shows it.
+    rests_on : str or None
+        Another chapter of whose largest run the values are made, such as learned dictionaries.
     """
 
     id: str
@@ -66,13 +68,15 @@ class Claim(NamedTuple):
     needs: str | None = None
     if_run: str | None = None
     figure: str | None = None
+    rests_on: str | None = None
 
 
 class Verdict(NamedTuple):
     """A claim, the values measured for it at default and at paper scale, and the verdict.
 
     `default` and `paper_scale` are dicts of named numbers, or None; `at_default` is what the rule
-    says of the values at default scale, empty if there are none.
+    says of the values at default scale, empty if there are none. `in_part` is what it says of
+    values at paper scale that rest on a smaller run of another chapter, empty if they do not.
     """
 
     claim: Claim
@@ -80,6 +84,7 @@ class Verdict(NamedTuple):
     paper_scale: dict | None
     at_default: str
     verdict: str
+    in_part: str = ""
 
 
 @dataclasses.dataclass
@@ -272,26 +277,38 @@ def verdicts(folders=(RESULTS,), *, claims=CLAIMS, book=ROOT / "book"):
     Notes
     -----
     A verdict on a paper's claim needs a run at the paper's scale; until there is one it reads
-    "not run at paper scale", and `at_default` says what the smaller run gives.
+    "not run at paper scale", and `at_default` says what the smaller run gives. It needs one, too,
+    of the chapter that the claim rests on, and an earlier one: else `in_part` says what it gives.
     """
-    results = {key: result["values"] for key, result in load_results(folders).items()}
+    results = load_results(folders)
     rows = Verdicts()
     for claim in load_claims(claims).values():
         default, paper = (
-            results.get((claim.chapter, preset), {}).get(claim.id)
+            results.get((claim.chapter, preset), {}).get("values", {}).get(claim.id)
             for preset in ("default", "paper")
         )
-        at_default = judge(claim, default) if default else ""
-        if not (Path(book) / f"{claim.chapter}.ipynb").exists():
-            raise ValueError(f"claim {claim.id}: {book} must have chapter {claim.chapter!r}")
-        if paper:
+        at_default, in_part = judge(claim, default) if default else "", ""
+        for chapter in (claim.chapter, claim.rests_on or claim.chapter):
+            if not (Path(book) / f"{chapter}.ipynb").exists():
+                raise ValueError(f"claim {claim.id}: {book} must have chapter {chapter!r}")
+        if paper and not _rests_on_paper_scale(claim, results):
+            in_part, verdict = judge(claim, paper), REPORTED if claim.rule is None else NOT_AT_SCALE
+        elif paper:
             verdict = judge(claim, paper)
         elif default and claim.rule is None:
             verdict = REPORTED
         else:
             verdict = NEEDS_DATA if claim.needs and not default else NOT_AT_SCALE
-        rows.append(Verdict(claim, default, paper, at_default, verdict))
+        rows.append(Verdict(claim, default, paper, at_default, verdict, in_part))
     return rows
+
+
+def _rests_on_paper_scale(claim, results):
+    """Whether what a claim's run at paper scale read was there, and at paper scale itself."""
+    if claim.rests_on is None:
+        return True
+    made, read = (results.get((name, "paper")) for name in (claim.chapter, claim.rests_on))
+    return bool(read) and read["provenance"]["date"] < made["provenance"]["date"]
 
 
 def compare(folder, reference=RESULTS, *, claims=CLAIMS, rtol=1e-3, atol=1e-9):

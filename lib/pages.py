@@ -24,8 +24,8 @@ _ORDER = (
 def outcome(row):
     """A verdict in words for a reader in a hurry.
 
-    A claim whose chapter has not been run at the paper's scale is counted by its smaller run, and
-    says so.
+    A claim whose chapter, or one that it rests on, has not been run at the paper's scale is
+    counted by its smaller run, and says so.
 
     Parameters
     ----------
@@ -35,8 +35,9 @@ def outcome(row):
     -------
     str
     """
-    if row.verdict == ledger.NOT_AT_SCALE and row.at_default:
-        return f"{row.at_default} in a smaller run"
+    smaller = row.in_part or row.at_default
+    if row.verdict == ledger.NOT_AT_SCALE and smaller:
+        return f"{smaller} in a smaller run"
     return row.verdict
 
 

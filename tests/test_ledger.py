@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from lib import _files, _verdict_table, ledger
+from lib import _files, _verdict_table, ledger, pages
 from lib._rules import check_rule, evaluate_rule
 
 CLAIM = {
@@ -146,6 +146,47 @@ def test_default_scale_never_poses_as_paper_scale(book):
     assert judged(book)["c-one"][0] == "not run at paper scale"
 
 
+@pytest.mark.parametrize(
+    ("read", "expected"),
+    [
+        ({}, "not run at paper scale"),
+        ({"default": "2001"}, "not run at paper scale"),
+        ({"default": "2001", "paper": "2001"}, "holds"),
+        # What is newer has not been read.
+        ({"paper": "2003"}, "not run at paper scale"),
+    ],
+)
+def test_a_claim_is_at_paper_scale_if_what_it_rests_on_is(book, read, expected):
+    claims = book / "claims.yml"
+    entries = yaml.safe_load(claims.read_text())
+    for entry in entries[:2]:
+        entry["rests_on"] = "09_y"
+    claims.write_text(yaml.safe_dump(entries))
+    measure(book, 0.1)
+    run = start(book, "paper")
+    run.provenance["date"] = "2002"
+    for name in ("c-one", "c-two"):
+        ledger.record(name, 1.0, run, claims=claims)
+    ledger.save(run, claims=claims)
+    for preset, date in read.items():
+        later = ledger.Run("09_y", preset, {}, {"date": date}, book / "results")
+        ledger.record("c-later", 1.0, later, claims=claims)
+        ledger.save(later, claims=claims)
+    one, two, *_ = ledger.verdicts([book / "results"], claims=claims, book=book)
+    in_part = "" if expected == "holds" else "holds"
+    assert (one.verdict, one.in_part, one.at_default) == (expected, in_part, "does not hold")
+    assert two.verdict == "reported"
+    table = ledger.verdicts([book / "results"], claims=claims, book=book).html()
+    assert ("holds, with what chapter 9 gave at default scale" in table) == (expected != "holds")
+    smaller = " in a smaller run" if in_part else ""
+    assert pages.outcome(one) == "holds" + smaller
+
+
+def test_the_table_beside_no_text_says_what_is_measured(book):
+    rows = measure(book, 1.0)
+    assert ["Measured: one." in text for text in (rows.html(), rows.html("../"))] == [False, True]
+
+
 def test_what_a_run_may_leave_out_is_not_missing_data(book):
     entries = yaml.safe_load((book / "claims.yml").read_text())
     entries[2] = CLAIM | {"id": "c-three", "if_run": "two seeds"}
@@ -229,8 +270,8 @@ def test_save_returns_verdicts_at_the_scale_of_the_run(book, preset, value, verd
     claims = ledger.load_claims(book / "claims.yml")
     scales = ((None, one), (None, two)) if preset == "paper" else ((one, None), (two, None))
     assert rows == [
-        (claims["c-one"], *scales[0], "", verdict),
-        (claims["c-two"], *scales[1], "", "reported"),
+        (claims["c-one"], *scales[0], "", verdict, ""),
+        (claims["c-two"], *scales[1], "", "reported", ""),
     ]
     assert repr(rows) == f"c-one: {verdict}\nc-two: reported"
 
@@ -313,13 +354,13 @@ def test_table_shows_values_verdicts_and_links_and_escapes(book):
     heads, cells = read_table(rows.html("../"))
     assert heads == ["Claim", "Paper's value", "Ours, default scale", "Verdict"]
     assert [label for label, _, _ in cells[0]] == ["", *heads[1:]]
-    rule = CLAIM["rule"]
+    rule, said = CLAIM["rule"], "Ones are one.Measured: one."
     assert [[text for _, text, _ in row] for row in cells] == [
-        [f"c-one ReSU, Eq. 1Ones are one.{rule}", "> 1", "1holds", "not run at paper scale"],
-        ["c-two ReSU, Eq. 1Ones are one.", "–", "a 1 [0.5, 2]reported", "reported"],
-        [f"c-three ReSU, Eq. 1Ones are one.{rule}", "–", "–", "needs data"],
+        [f"c-one ReSU, Eq. 1{said}{rule}", "> 1", "1holds", "not run at paper scale"],
+        [f"c-two ReSU, Eq. 1{said}", "–", "a 1 [0.5, 2]reported", "reported"],
+        [f"c-three ReSU, Eq. 1{said}{rule}", "–", "–", "needs data"],
         [
-            f"c-later Kernel heterogeneity, Eq. 1Ones are one.{rule}",
+            f"c-later Kernel heterogeneity, Eq. 1{said}{rule}",
             *("–", "–", "not run at paper scale"),
         ],
     ]
