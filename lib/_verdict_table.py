@@ -1,9 +1,11 @@
 """Verdicts as a table, in text and in HTML."""
 
 import html
+import re
 from pathlib import Path
 
 PAPERS = {"resu": "ReSU", "heterogeneity": "Kernel heterogeneity"}
+_A_FEW = 2
 
 
 class Verdicts(list):
@@ -46,8 +48,8 @@ class Verdicts(list):
         """
         columns = {"Claim": [_describe(row, root) for row in self]}
         columns["Paper's value"] = [html.escape(row.claim.paper_value or "–") for row in self]
-        columns["Ours, default scale"] = [_cell(row.default, row.at_default) for row in self]
-        columns["Ours, paper scale"] = [_cell(row.paper_scale, _partly(row)) for row in self]
+        columns["Ours, default scale"] = [_cell(row, row.default, row.at_default) for row in self]
+        columns["Ours, paper scale"] = [_cell(row, row.paper_scale, _partly(row)) for row in self]
         columns[self.heading] = [
             f'<span class="verdict {row.verdict.replace(" ", "-")}">{row.verdict}</span>'
             for row in self
@@ -66,16 +68,21 @@ class Verdicts(list):
         )
 
 
-def format_values(values):
-    """Write recorded values as text, intervals behind their value: ``gain 0.52 [0.5, 0.54]``."""
-    parts = []
+def _phrases(values):
+    """Values as text, intervals behind their value, by its name: ``gain 0.52 [0.5, 0.54]``."""
+    phrases = {}
     for name, value in values.items():
         low, high = values.get(f"{name}_low"), values.get(f"{name}_high")
-        if name.endswith(("_low", "_high")) and name.rsplit("_", 1)[0] in values:
+        if _centre(name) in values and _centre(name) != name:
             continue
         text = f"{name.replace('_', ' ')} {value:.4g}" if name != "value" else f"{value:.4g}"
-        parts.append(text + (f" [{low:.4g}, {high:.4g}]" if None not in (low, high) else ""))
-    return "; ".join(parts)
+        phrases[name] = text + (f" [{low:.4g}, {high:.4g}]" if None not in (low, high) else "")
+    return phrases
+
+
+def _centre(name):
+    """Name of the value of which a name is an end of its interval, or the name."""
+    return name.rsplit("_", 1)[0] if name.endswith(("_low", "_high")) else name
 
 
 def _describe(row, root):
@@ -95,7 +102,19 @@ def _partly(row):
     return f"{row.in_part}, with what chapter {other} gave at default scale" if row.in_part else ""
 
 
-def _cell(values, outcome):
+def _cell(row, values, outcome):
+    """Values that the rule compares, all others folded away if they are more than a few."""
     if not values:
         return "–"
-    return html.escape(format_values(values)) + (f"<br><small>{outcome}</small>" if outcome else "")
+    phrases = _phrases(values)
+    names = set(re.findall(r"[a-z]\w*", row.claim.rule or ""))
+    compared = [name for name in phrases if names & {name, f"{name}_low", f"{name}_high"}]
+    others = [name for name in phrases if name not in compared]
+    if not compared or len(others) <= _A_FEW:
+        compared, others = list(phrases), []
+    text = html.escape("; ".join(phrases[name] for name in compared))
+    text += f"<br><small>{outcome}</small>" if outcome else ""
+    if others:
+        rest = html.escape("; ".join(phrases[name] for name in others))
+        text += f"<details><summary>{len(others)} more</summary>{rest}</details>"
+    return text

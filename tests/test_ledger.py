@@ -327,9 +327,32 @@ def test_a_folder_that_takes_no_file_is_refused_and_a_good_one_left_empty(tmp_pa
 
 def test_intervals_stand_behind_their_value():
     values = {"a_b": 1.0, "a_b_low": 0.5, "a_b_high": 2.0, "dc_low_noise": 3.0, "c_low": 4.0}
-    text = "a b 1 [0.5, 2]; dc low noise 3; c low 4"
-    assert _verdict_table.format_values(values) == text
-    assert _verdict_table.format_values({"value": 0.51239, "value_low": 0.0}) == "0.5124"
+    text = {"a_b": "a b 1 [0.5, 2]", "dc_low_noise": "dc low noise 3", "c_low": "c low 4"}
+    assert _verdict_table._phrases(values) == text
+    values = {"value": 0.51239, "value_low": 0.0}
+    assert _verdict_table._phrases(values) == {"value": "0.5124"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "n_others", "shown", "folded"),
+    [
+        (CLAIM["rule"], 1, "1; a 1 [0, 2]; x0 0", None),
+        (CLAIM["rule"], 2, "1", "a 1 [0, 2]; x0 0; x1 1"),
+        ("a_low > 0 and x1 > 0", 4, "a 1 [0, 2]; x1 1", "1; x0 0; x2 2; x3 3"),
+        (None, 3, "1; a 1 [0, 2]; x0 0; x1 1; x2 2", None),
+    ],
+)
+def test_values_that_no_rule_compares_are_folded_away(rule, n_others, shown, folded):
+    values = {"value": 1.0, "a": 1.0, "a_low": 0.0, "a_high": 2.0}
+    values |= {f"x{i}": float(i) for i in range(n_others)}
+    claim = ledger.Claim(**CLAIM | {"rule": rule})
+    row = ledger.Verdict(claim, values, None, "holds", "holds")
+    _, ((_, (_, _, cell), _),) = read_table(_verdict_table.Verdicts([row]).html())
+    assert cell.text == shown
+    found = [
+        (fold.find("summary").text, fold.find("summary").tail) for fold in cell.iter("details")
+    ]
+    assert found == ([(f"{len(folded.split('; '))} more", folded)] if folded else [])
 
 
 def read_table(page):
