@@ -43,7 +43,8 @@ def pytest_configure(config):
 def pytest_terminal_summary(terminalreporter, config):
     """Write what ran where, and the properties that tests recorded."""
     path = config.getoption("--record")
-    if path is None:
+    # Processes that share the tests know only their own.
+    if path is None or hasattr(config, "workerinput"):
         return
     from lib import provenance
     from lib._files import write_bytes
