@@ -56,11 +56,13 @@ bench: $(VENV)/.installed ## speed against named peers, in one run
 	$(BIN)/python tests/bench.py
 
 checks: $(VENV)/sweep/.installed ## authors: measure anew what appendix H shows (an hour; 8 GB of disk)
-	rm -f .coverage*; OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -n 2 tests --record book/checks/tests.json
-	$(BIN)/coverage combine -q && $(BIN)/python tests/covered.py book/checks/coverage.json
-	KILLS=20 $(BIN)/python -m pytest tests/test_faults.py tests/test_sweep.py -k killed --record book/checks/faults.json
-	$(BIN)/python tests/scale.py book/checks/scale.json
-	$(BIN)/python tests/processor.py book/checks/processor.json
+	rm -rf .coverage* _build/checks && mkdir -p _build/checks
+	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -n 2 tests --record _build/checks/tests.json
+	$(BIN)/coverage combine -q && $(BIN)/python tests/covered.py _build/checks/coverage.json
+	KILLS=20 $(BIN)/python -m pytest tests/test_faults.py tests/test_sweep.py -k killed --record _build/checks/faults.json
+	$(BIN)/python tests/scale.py _build/checks/scale.json
+	$(BIN)/python tests/processor.py _build/checks/processor.json
+	cp _build/checks/*.json book/checks/
 
 mutants: $(VENV)/.installed ## hours: do the tests notice bugs? SAMPLE=150 for as many mutants of each module
 	$(BIN)/pip install -q -e '.[mutation]'
