@@ -226,13 +226,13 @@ def save(run, *, claims=CLAIMS):
     text = json.dumps(result, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     write_bytes(path, text.encode())
     at_scale = run.preset == "paper"
-    rows = Verdicts(
-        Verdict(claim, None if at_scale else values, values if at_scale else None, "", outcome)
-        for key, claim in own.items()
-        if key in run.values
-        for values in [run.values[key]]
-        for outcome in [judge(claim, values)]
-    )
+    results = load_results() | {(run.chapter, run.preset): result}
+    rows = Verdicts()
+    for key, claim in own.items():
+        if (values := run.values.get(key)) and at_scale:
+            rows.append(Verdict(claim, None, values, "", *_at_paper_scale(claim, values, results)))
+        elif values:
+            rows.append(Verdict(claim, values, None, "", judge(claim, values)))
     rows.heading = "Verdict" if at_scale else "Rule, at this scale"
     return rows
 
@@ -291,10 +291,8 @@ def verdicts(folders=(RESULTS,), *, claims=CLAIMS, book=ROOT / "book"):
         for chapter in (claim.chapter, claim.rests_on or claim.chapter):
             if not (Path(book) / f"{chapter}.ipynb").exists():
                 raise ValueError(f"claim {claim.id}: {book} must have chapter {chapter!r}")
-        if paper and not _rests_on_paper_scale(claim, results):
-            in_part, verdict = judge(claim, paper), REPORTED if claim.rule is None else NOT_AT_SCALE
-        elif paper:
-            verdict = judge(claim, paper)
+        if paper:
+            verdict, in_part = _at_paper_scale(claim, paper, results)
         elif default and claim.rule is None:
             verdict = REPORTED
         else:
@@ -303,12 +301,15 @@ def verdicts(folders=(RESULTS,), *, claims=CLAIMS, book=ROOT / "book"):
     return rows
 
 
-def _rests_on_paper_scale(claim, results):
-    """Whether what a claim's run at paper scale read was there, and at paper scale itself."""
+def _at_paper_scale(claim, values, results):
+    """Verdict on a run's values, and what the rule says of them if they rest on a smaller run."""
+    outcome = judge(claim, values)
     if claim.rests_on is None:
-        return True
+        return outcome, ""
     made, read = (results.get((name, "paper")) for name in (claim.chapter, claim.rests_on))
-    return bool(read) and read["provenance"]["date"] < made["provenance"]["date"]
+    if read and read["provenance"]["date"] < made["provenance"]["date"]:
+        return outcome, ""
+    return REPORTED if claim.rule is None else NOT_AT_SCALE, outcome
 
 
 def compare(folder, reference=RESULTS, *, claims=CLAIMS, rtol=1e-3, atol=1e-9):

@@ -167,7 +167,9 @@ def test_a_claim_is_at_paper_scale_if_what_it_rests_on_is(book, read, expected):
     run.provenance["date"] = "2002"
     for name in ("c-one", "c-two"):
         ledger.record(name, 1.0, run, claims=claims)
-    ledger.save(run, claims=claims)
+    # The run's own page says it, too: of the other chapter the book has no run at all.
+    told = ledger.save(run, claims=claims)
+    assert [row.verdict for row in told] == ["not run at paper scale", "reported"]
     for preset, date in read.items():
         later = ledger.Run("09_y", preset, {}, {"date": date}, book / "results")
         ledger.record("c-later", 1.0, later, claims=claims)
