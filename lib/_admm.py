@@ -9,10 +9,14 @@ so that only the one image g needs Fourier transforms; D and Dᵀ are products w
 the atoms' pixels. And y = soft(w, λ/ρ), u = clip(w, ±λ/ρ) are functions of w = y + u, which is
 therefore the whole state. It changes by α (Dᵀ g - u), so D w follows from D y and g alone, with
 rounding errors that shrink by |1 - α| each time, and D v = 2 D y - D w. An iteration reads w
-once and writes it once; all else happens within tiles, which threads share.
+once and writes it once; all else happens within tiles, which threads share. On a GPU, whose
+caches hold no tile, one kernel does what comes between the two products (`lib._fused`).
 
 Arrays here are scaled by each image's ρ (w stands for ρ w): the threshold is then λ for all.
 """
+
+import warnings
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -52,6 +56,7 @@ class Iteration:
         self.w = images.new_zeros(bank.n_atoms, images.numel())
         self._sum_w, self._sum_y = torch.zeros_like(images), torch.zeros_like(images)
         self._factor = None
+        self._kernel = _kernel(images.device)
         if maps is not None:
             start = self.w.view(bank.n_atoms, len(images), -1)
             start.copy_(maps.transpose(0, 1).flatten(2))
@@ -115,6 +120,8 @@ class Iteration:
 
     def _update(self, tile, gradient):
         """Steps x, y and u of a tile: Σ_k d_k * y_k, and what the residuals are made of."""
+        if self._kernel is not None:
+            return self._update_at_once(tile, gradient)
         bank, relax = self.bank, self.relax
         w = self.w[:, bank.span(tile)]
         rest, change, y = (bank.buffer(name, *w.shape) for name in ("rest", "change", "y"))
@@ -136,6 +143,16 @@ class Iteration:
             inner.append(self._inner(tile, a, b))
         return bank.spread(tile, y), torch.stack(inner)
 
+    def _update_at_once(self, tile, gradient):
+        bank, first, end = self.bank, tile[0], tile[0] + tile[1]
+        w = self.w[:, bank.span(tile)]
+        y = bank.correlate(gradient, tile, bank.buffer("y", *w.shape))
+        levels = torch.as_tensor(self.threshold, dtype=w.dtype, device=w.device)
+        levels = levels.expand(bank.n_atoms, 1).contiguous()
+        factor = w.new_ones(end - first) if self._factor is None else self._factor[first:end]
+        inner = self._kernel(w, y, levels, factor, self.relax)
+        return bank.spread(tile, y), inner
+
     def _inner(self, tile, a, b):
         """Inner products of two arrays of a tile, one for each of its images."""
         if tile[1] == 1:
@@ -149,15 +166,16 @@ class Iteration:
             rho = torch.clamp(self.rho * factor, max=torch.finfo(self.w.dtype).max)
             self.rho, self._factor = rho, (rho / self.rho).to(self.w.dtype)
 
-    def result(self, image):
-        """Coefficients y (K, height, width) of one image and their synthesis Σ_k d_k * y_k."""
+    def result(self, some):
+        """Coefficients y (n, K, height, width) of a slice of images, and their Σ_k d_k * y_k."""
         size = self.bank.height * self.bank.width
-        w = self.w[:, image * size : (image + 1) * size]
+        w = self.w[:, some.start * size : some.stop * size]
         # A change of ρ that the next step would work in multiplies ρ and ρ y alike.
-        scale = (1.0 if self._factor is None else float(self._factor[image])) / self.rho[image]
+        factor = 1.0 if self._factor is None else self._factor[some]
+        scale = (factor / self.rho[some]).to(w.dtype)[:, None, None]
         y = self._clip(w)
-        y = torch.sub(w, y, out=y).mul_(float(scale))
-        return y.view(-1, self.bank.height, self.bank.width), self._sum_y[image] * float(scale)
+        y = torch.sub(w, y, out=y).view(len(w), *self._sum_y[some].shape).mul_(scale)
+        return y.transpose(0, 1), self._sum_y[some] * scale
 
     def keep(self, mask):
         """Drop all images but those where a mask (n,) is true."""
@@ -173,6 +191,23 @@ class Iteration:
         self._sum_w, self._sum_y = self._sum_w[mask], self._sum_y[mask]
         if self._factor is not None:
             self._factor = self._factor[mask]
+
+
+def _kernel(device):
+    """What updates a tile at once on a GPU, or None where separate operations have to do it."""
+    if device.type != "cuda" or find_spec("triton") is None:
+        return None
+    from lib import _fused
+
+    # It is compiled on its first call, which needs a compiler for C, too, and a folder to write
+    # to: what can fail there is of many types.
+    one = torch.ones(1, 1, device=device)
+    try:
+        _fused.update(one.clone(), one.clone(), one, one[0], 1.0)
+    except Exception as error:
+        warnings.warn(f"no kernel for {device}, coding will be slow: {error}", stacklevel=2)
+        return None
+    return _fused.update
 
 
 def rho_factor(primal, dual, lmbda):

@@ -25,14 +25,26 @@ class Settings(NamedTuple):
 
 
 class Result(NamedTuple):
-    image: int
+    """What became of some images, which are done after the same iteration.
+
+    Attributes
+    ----------
+    images : slice
+        Which ones; n of them.
+    coefficients : Tensor (n, K, height, width)
+    synthesis : Tensor (n, height, width)
+    n_iter : int
+    converged, primal, dual, rho : ndarray (n,)
+    """
+
+    images: slice
     coefficients: torch.Tensor
     synthesis: torch.Tensor
     n_iter: int
-    converged: bool
-    primal: float
-    dual: float
-    rho: float
+    converged: np.ndarray
+    primal: np.ndarray
+    dual: np.ndarray
+    rho: np.ndarray
 
 
 def batches(images, atoms, settings, rho, start, batch, report):
@@ -58,10 +70,19 @@ def _code(bank, images, settings, rho, start, first, report):
         report(iteration)
         if not done.any():
             continue
-        numbers = torch.stack((primal, dual, state.rho)).T.tolist()
-        for j in np.flatnonzero(done):
-            yield Result(int(left[j]), *state.result(j), iteration, bool(below[j]), *numbers[j])
+        numbers = torch.stack((primal, dual, state.rho)).cpu().numpy()
+        for some, which in _runs(left, done, bank.group):
+            maps = state.result(some)
+            yield Result(which, *maps, iteration, below[some], *numbers[:, some])
         if done.all():
             return
         left = left[~done]
         state.keep(torch.as_tensor(~done, device=images.device))
+
+
+def _runs(left, done, most):
+    """Slices (of the batch, of all images) of images that are done, next to each other in both."""
+    places = np.flatnonzero(done)
+    for run in np.split(places, np.flatnonzero(np.diff(left[places]) > 1) + 1):
+        for part in np.split(run, range(most, len(run), most)):
+            yield tuple(slice(int(of[0]), int(of[-1]) + 1) for of in (part, left[part]))

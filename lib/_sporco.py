@@ -35,14 +35,14 @@ def code_one(images, atoms, settings, rho, start):
         last = solver.getitstat()
         primal, dual = last.PrimalRsdl[-1], last.DualRsdl[-1]
         yield Result(
-            i,
-            torch.from_numpy(np.ascontiguousarray(maps)).to(images),
-            torch.from_numpy(solver.reconstruct().reshape(image.shape)).to(images),
+            slice(i, i + 1),
+            torch.from_numpy(np.ascontiguousarray(maps)[None]).to(images),
+            torch.from_numpy(solver.reconstruct().reshape(1, *image.shape)).to(images),
             int(last.Iter[-1]) + 1,
-            bool(primal < settings.tol and dual < settings.tol),
-            float(primal),
-            float(dual),
-            float(solver.rho),
+            np.array([primal < settings.tol and dual < settings.tol]),
+            np.array([primal]),
+            np.array([dual]),
+            np.array([solver.rho]),
         )
 
 

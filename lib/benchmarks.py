@@ -20,7 +20,7 @@ import torch
 from lib import codes, csc, datasets, loggabor, peers
 from lib._atom_bank import AtomBank
 from lib._checks import check_array, check_choice, check_count, check_number, check_rng
-from lib._tensors import check_tensor, largest
+from lib._tensors import check_device, check_tensor, largest
 from lib.cca import PastFutureCCA
 from lib.dictlearn import learn_dictionary
 from lib.lags import LagCovariance, lag_vectors
@@ -235,8 +235,18 @@ def own_peak_memory(name, size, n_iter):
     return high_water() - before
 
 
-def floors(problem, repeats=5):
+def floors(problem, repeats=5, n_images=1, device="cpu"):
     """What no implementation of a design can beat on this machine, in seconds per iteration.
+
+    Parameters
+    ----------
+    problem : Problem
+    repeats : int
+        The shortest of so many times counts.
+    n_images : int
+        Images of this size, all in one iteration.
+    device : str or torch.device
+        Where to work.
 
     Returns
     -------
@@ -246,26 +256,28 @@ def floors(problem, repeats=5):
         by tile, and the state read once and written once, as fast as this machine multiplies and
         copies.
     """
-    repeats = check_count("repeats", repeats)
+    repeats, n_images = check_count("repeats", repeats), check_count("n_images", n_images)
+    device = check_device(device)
     (height, width), k = problem.image.shape, len(problem.atoms)
-    maps = torch.zeros(k, height, width)
-    other = torch.zeros_like(maps)
-    bank = AtomBank(torch.from_numpy(problem.atoms), height, width)
-    tiles = bank.tiles(1)
+    bank = AtomBank(torch.from_numpy(problem.atoms).to(device), height, width)
+    # Not zeros, on which a processor may spend less power and so less time.
+    rows = max(bank.analysis.shape)
+    flat = torch.linspace(-1, 1, rows * n_images * height * width, device=device).view(rows, -1)
+    maps = flat[:k].view(k, n_images, height, width)
+    other, tiles = torch.empty_like(maps), bank.tiles(n_images)
 
     def products(tile):
-        zeros = flat[:, bank.span(tile)]
+        some = flat[:, bank.span(tile)]
         for matrix in (bank.analysis, bank.synthesis):
             n_out, n_in = matrix.shape
-            torch.mm(matrix, zeros[:n_in], out=bank.buffer("out", n_out, zeros.shape[1]))
+            torch.mm(matrix, some[:n_in], out=bank.buffer("out", n_out, some.shape[1]))
 
-    flat = torch.zeros(max(bank.analysis.shape), height * width)
     functions = {
         "transforms": lambda: torch.fft.irfft2(torch.fft.rfft2(maps), s=(height, width)),
         "products": lambda: bank.workers.map(products, tiles),
         "copy": lambda: other.copy_(maps),
     }
-    return {name: best_time(function, repeats) for name, function in functions.items()}
+    return {name: _device_time(function, device, repeats) for name, function in functions.items()}
 
 
 def lag_seconds(n_samples, memory, rng, repeats=3):
@@ -339,38 +351,54 @@ def network_seconds(n_scans, n_samples, rng, repeats=3):
     return {name: best_time(function, repeats) for name, function in functions.items()}
 
 
-def gpu_throughput(n_images=512, size=64, n_iter=20):
+def gpu_throughput(n_images=512, size=64, n_iter=100):
     """Images per second on a GPU, all at once and one at a time, or None where there is none.
+
+    Parameters
+    ----------
+    n_images, size : int
+        Images, of `size` × `size` pixels.
+    n_iter : int
+        Iterations for each.
 
     Returns
     -------
     dict of str to float
         ``"batch"``: ours. ``"one by one"``: the usual design, one image after the other.
-        ``"bandwidth"``: the state of all images copied once an iteration, as fast as it copies.
+        ``"floor"``: the two matrix products of our design, and the state read once and written
+        once in each iteration, see `floors`. ``"copy"``: of these the second alone.
     """
     n_images, n_iter = check_count("n_images", n_images), check_count("n_iter", n_iter)
-    image, atoms, lmbda = coding_problem(size)
+    problem = coding_problem(size)
     if not torch.cuda.is_available():
         return None
-    images = torch.from_numpy(image).cuda().expand(n_images, -1, -1)
-    d = torch.from_numpy(atoms).cuda()
-    state = torch.zeros(n_images * len(atoms) * size**2, device="cuda")
-    other = torch.empty_like(state)
+    device = torch.device("cuda")
+    images = torch.from_numpy(problem.image).to(device).expand(n_images, -1, -1)
+    d = torch.from_numpy(problem.atoms).to(device)
+    settings = {"max_iter": n_iter, "tol": 0, "sparse": True}
 
     def one():
-        return next(islice(peers.torch_coder(images[0], d, lmbda), n_iter - 1, None))
+        return next(islice(peers.torch_coder(images[0], d, problem.lmbda), n_iter - 1, None))
 
-    def measured(function, n):
-        def run():
-            function()
-            torch.cuda.synchronize()
+    def all_at_once():
+        return csc.sparse_code(images, d, problem.lmbda, **settings)
 
-        run()
-        return n / best_time(run)
-
-    settings = {"max_iter": n_iter, "tol": 0, "sparse": True}
+    least = floors(problem, 3, n_images, device)
     return {
-        "batch": measured(lambda: csc.sparse_code(images, atoms, lmbda, **settings), n_images),
-        "one by one": measured(one, 1),
-        "bandwidth": measured(lambda: other.copy_(state), n_images / n_iter),
+        "batch": n_images / _device_time(all_at_once, device),
+        "one by one": 1 / _device_time(one, device),
+        "floor": n_images / n_iter / (least["products"] + least["copy"]),
+        "copy": n_images / n_iter / least["copy"],
     }
+
+
+def _device_time(function, device, repeats=3):
+    """Shortest wall time of several calls until the device is done, in seconds, after one more."""
+
+    def run():
+        function()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    run()
+    return best_time(run, repeats)

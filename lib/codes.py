@@ -337,13 +337,13 @@ def convergence(
 
 def _measure_state(state, i):
     """Objective, PSNR and sparseness of one image's code."""
-    coefficients, synthesis = state.result(i)
-    rest = (state.images[i] - synthesis).double()
+    coefficients, synthesis = state.result(slice(i, i + 1))
+    rest = (state.images[i] - synthesis[0]).double()
     penalty = coefficients.abs().sum(dtype=torch.float64)
     return (
         float(rest.square().sum() / 2 + state.threshold * penalty),
-        float(csc.psnr(state.images[i][None], synthesis[None])[0]),
-        float(csc.sparseness(coefficients[None])[0]),
+        float(csc.psnr(state.images[i][None], synthesis)[0]),
+        float(csc.sparseness(coefficients)[0]),
     )
 
 

@@ -311,21 +311,24 @@ def _collect(results, images, k, settings, sparse, bar):
     n = len(images)
     weights = torch.ones(k) if settings.weights is None else torch.as_tensor(settings.weights)
     weights = weights.to(images.device, torch.float64)
-    coefficients = [None] * n if sparse else images.new_empty((n, k, *images.shape[1:]))
+    coefficients = {} if sparse else images.new_empty((n, k, *images.shape[1:]))
     numbers = {name: np.empty(n) for name in ("objective", "primal", "dual", "rho")}
     numbers |= {"n_iter": np.empty(n, dtype=np.int64), "converged": np.empty(n, dtype=bool)}
     for r in results:
         # Row by row, which takes no second array of this size.
-        rows = torch.linalg.vector_norm(r.coefficients, 1, dim=2)
-        penalty = rows.sum(1, dtype=torch.float64) @ weights
-        fit = (images[r.image] - r.synthesis).double().square().sum() / 2
-        numbers["objective"][r.image] = float(fit + settings.lmbda * penalty)
+        rows = torch.linalg.vector_norm(r.coefficients, 1, dim=3)
+        penalty = rows.sum(2, dtype=torch.float64) @ weights
+        fit = (images[r.images] - r.synthesis).double().square().sum((1, 2)) / 2
+        numbers["objective"][r.images] = (fit + settings.lmbda * penalty).cpu().numpy()
         for name in ("primal", "dual", "rho", "n_iter", "converged"):
-            numbers[name][r.image] = getattr(r, name)
-        coefficients[r.image] = r.coefficients.to_sparse() if sparse else r.coefficients
-        bar.update()
+            numbers[name][r.images] = getattr(r, name)
+        if sparse:
+            coefficients[r.images.start] = r.coefficients.to_sparse()
+        else:
+            coefficients[r.images] = r.coefficients
+        bar.update(len(fit))
     if sparse:
-        coefficients = torch.stack(coefficients).coalesce()
+        coefficients = torch.cat([coefficients[i] for i in sorted(coefficients)]).coalesce()
     wrong = np.flatnonzero(~np.isfinite(numbers["objective"] + numbers["primal"] + numbers["dual"]))
     if len(wrong):
         raise NotFinite(int(wrong[0]), images.dtype)

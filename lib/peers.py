@@ -100,7 +100,7 @@ def our_coder(image, atoms, lmbda, rho=None):
         residuals = state.step()
         if iteration > 1 and rho is None:
             state.rescale(_admm.rho_factor(*residuals, lmbda))
-        yield lambda: state.result(0)[0]
+        yield lambda: state.result(slice(0, 1))[0][0]
 
 
 def hankel_product(x, memory, horizon):

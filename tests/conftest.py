@@ -1,14 +1,19 @@
 """Fixtures shared by the tests, and a record of a run for the appendix "How it is tested"."""
 
 import json
+import os
 import time
 from collections import Counter
 from pathlib import Path
 
 import matplotlib
 import pytest
+import torch
 
 matplotlib.use("Agg")
+if not torch.cuda.is_available():
+    # Before Triton is imported: kernels for a GPU are then interpreted, see test_fused.py.
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(autouse=True)
@@ -21,13 +26,15 @@ def _close_figures():
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """A GPU, or where there is none a pretended one."""
+    """A GPU, or where there is none a pretended one, without kernels of its own."""
     import pretended
-    import torch
+
+    from lib import _admm
 
     if torch.cuda.is_available():
         yield
     else:
+        monkeypatch.setattr(_admm, "_kernel", lambda device: None)
         with pretended.gpu(monkeypatch):
             yield
 
