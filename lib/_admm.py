@@ -15,9 +15,6 @@ caches hold no tile, one kernel does what comes between the two products (`lib._
 Arrays here are scaled by each image's ρ (w stands for ρ w): the threshold is then λ for all.
 """
 
-import warnings
-from importlib.util import find_spec
-
 import numpy as np
 import torch
 
@@ -56,7 +53,6 @@ class Iteration:
         self.w = images.new_zeros(bank.n_atoms, images.numel())
         self._sum_w, self._sum_y = torch.zeros_like(images), torch.zeros_like(images)
         self._factor = None
-        self._kernel = _kernel(images.device)
         if maps is not None:
             start = self.w.view(bank.n_atoms, len(images), -1)
             start.copy_(maps.transpose(0, 1).flatten(2))
@@ -120,7 +116,7 @@ class Iteration:
 
     def _update(self, tile, gradient):
         """Steps x, y and u of a tile: Σ_k d_k * y_k, and what the residuals are made of."""
-        if self._kernel is not None:
+        if self.bank.kernels is not None:
             return self._update_at_once(tile, gradient)
         bank, relax = self.bank, self.relax
         w = self.w[:, bank.span(tile)]
@@ -150,7 +146,7 @@ class Iteration:
         levels = torch.as_tensor(self.threshold, dtype=w.dtype, device=w.device)
         levels = levels.expand(bank.n_atoms, 1).contiguous()
         factor = w.new_ones(end - first) if self._factor is None else self._factor[first:end]
-        inner = self._kernel(w, y, levels, factor, self.relax)
+        inner = bank.kernels.update(w, y, levels, factor, self.relax)
         return bank.spread(tile, y), inner
 
     def _inner(self, tile, a, b):
@@ -191,23 +187,6 @@ class Iteration:
         self._sum_w, self._sum_y = self._sum_w[mask], self._sum_y[mask]
         if self._factor is not None:
             self._factor = self._factor[mask]
-
-
-def _kernel(device):
-    """What updates a tile at once on a GPU, or None where separate operations have to do it."""
-    if device.type != "cuda" or find_spec("triton") is None:
-        return None
-    from lib import _fused
-
-    # It is compiled on its first call, which needs a compiler for C, too, and a folder to write
-    # to: what can fail there is of many types.
-    one = torch.ones(1, 1, device=device)
-    try:
-        _fused.update(one.clone(), one.clone(), one, one[0], 1.0)
-    except Exception as error:
-        warnings.warn(f"no kernel for {device}, coding will be slow: {error}", stacklevel=2)
-        return None
-    return _fused.update
 
 
 def rho_factor(primal, dual, lmbda):

@@ -5,6 +5,8 @@ of a round mask for instance, are left out of it.
 """
 
 import threading
+import warnings
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -68,6 +70,16 @@ class AtomBank:
         self.group = max(1, self.pixels // (height * width))
         self.power = self._power(atoms).to(atoms.dtype)
         self.workers = Workers(atoms.device)
+        self.kernels = _kernels(atoms.device)
+        if self.kernels is not None:
+            places = [
+                (i, j)
+                for left, right, top, end in self.blocks
+                for i in range(top, end)
+                for j in range(left, right)
+            ]
+            places = torch.tensor(places, dtype=torch.int32).view(-1, 2)
+            self._down, self._right = places.T.contiguous().to(atoms.device)
         self._memory = threading.local()
 
     def _power(self, atoms):
@@ -121,6 +133,11 @@ class AtomBank:
         """
         space = self._space(tile)
         torch.mm(self.synthesis, maps, out=space.taps)
+        if self.kernels is not None:
+            _, images, _, rows = tile
+            shape = images, rows + self.rows - 1, self.width + self.columns - 1
+            taps, out = space.taps.view(-1, images, rows, self.width), maps.new_empty(shape)
+            return self.kernels.fold(taps, self._down, self._right, out)
         space.lines.zero_()
         for line, tap in space.columns:
             line.add_(tap)
@@ -215,3 +232,22 @@ def _blocks_used(atoms):
             left = blocks.pop()[0] if blocks and blocks[-1][1:] == (j, *rows) else j
             blocks.append((left, j + 1, *rows))
     return blocks
+
+
+def _kernels(device):
+    """Kernels for a GPU, or None where torch's separate operations have to do their work."""
+    if device.type != "cuda" or find_spec("triton") is None:
+        return None
+    from lib import _fused
+
+    # They are compiled on their first calls, which needs a compiler for C, too, and a folder to
+    # write to: what can fail there is of many types.
+    one = torch.ones(1, 1, device=device)
+    zero = torch.zeros(1, dtype=torch.int32, device=device)
+    try:
+        _fused.update(one.clone(), one.clone(), one, one[0], 1.0)
+        _fused.fold(one.view(1, 1, 1, 1), zero, zero, one.view(1, 1, 1).clone())
+    except Exception as error:
+        warnings.warn(f"no kernels for {device}, coding will be slow: {error}", stacklevel=2)
+        return None
+    return _fused

@@ -1,17 +1,17 @@
-"""The update of the method's state on a GPU: one kernel that reads and writes each number once.
+"""What the coder does on a GPU beside matrix products, in kernels that touch each number once.
 
-By torch's separate operations, the state would cross the GPU's memory some thirty times more.
+By torch's separate operations, the state would cross the GPU's memory some forty times more.
 """
 
 import torch
 import triton
 import triton.language as tl
 
-_BLOCK = 1024
+_UPDATE_BLOCK, _FOLD_BLOCK = 1024, 256
 
 
 @triton.jit
-def _kernel(
+def _update(
     w, y, levels, factor, sums, images, size, stride, relax: tl.constexpr, block: tl.constexpr
 ):
     """A block of the pixels of one image, for one atom."""
@@ -74,11 +74,50 @@ def update(w, y, levels, factor, relax):
     k, images = len(w), len(factor)
     size = w.shape[1] // images
     # Numbers in a block must be a power of two.
-    block = min(_BLOCK, triton.next_power_of_2(size))
+    block = min(_UPDATE_BLOCK, triton.next_power_of_2(size))
     blocks = triton.cdiv(size, block)
     sums = w.new_empty(5, k, images, blocks)
     with torch.cuda.device(w.device):
-        _kernel[(k * images * blocks,)](
+        _update[(k * images * blocks,)](
             w, y, levels, factor, sums, images, size, w.stride(0), relax, block
         )
     return sums.sum((1, 3), dtype=torch.float64)
+
+
+@triton.jit
+def _fold(taps, down, right, out, n_taps, images, rows, width, high, wide, block: tl.constexpr):
+    """A block of the pixels of one image: what falls there from each plane."""
+    blocks = tl.cdiv(high * wide, block)
+    image = tl.program_id(0) // blocks
+    at = tl.program_id(0) % blocks * block + tl.arange(0, block)
+    inside = at < high * wide
+    y, x = at // wide, at % wide
+    taps += image * rows * width
+    total = tl.zeros((block,), out.dtype.element_ty)
+    for tap in tl.range(n_taps, loop_unroll_factor=8):
+        i, j = y - tl.load(down + tap), x - tl.load(right + tap)
+        there = inside & (i >= 0) & (i < rows) & (j >= 0) & (j < width)
+        total += tl.load(taps + i * width + j, there, 0.0)
+        taps += images * rows * width
+    tl.store(out + image * high * wide + at, total, inside)
+
+
+def fold(taps, down, right, out):
+    """Sum planes, each moved to its place in larger images.
+
+    Parameters
+    ----------
+    taps : Tensor (planes, images, rows, width), contiguous
+    down, right : Tensor (planes,)
+        int32; pixels by which each plane is moved.
+    out : Tensor (images, rows + ..., width + ...), contiguous
+        Set to the sums; no plane is moved out of them.
+    """
+    n_taps, images, rows, width = taps.shape
+    _, high, wide = out.shape
+    blocks = triton.cdiv(high * wide, _FOLD_BLOCK)
+    with torch.cuda.device(out.device):
+        _fold[(images * blocks,)](
+            taps, down, right, out, n_taps, images, rows, width, high, wide, _FOLD_BLOCK
+        )
+    return out

@@ -29,12 +29,12 @@ def gpu(monkeypatch):
     """A GPU, or where there is none a pretended one, without kernels of its own."""
     import pretended
 
-    from lib import _admm
+    from lib import _atom_bank
 
     if torch.cuda.is_available():
         yield
     else:
-        monkeypatch.setattr(_admm, "_kernel", lambda device: None)
+        monkeypatch.setattr(_atom_bank, "_kernels", lambda device: None)
         with pretended.gpu(monkeypatch):
             yield
 

@@ -727,6 +727,35 @@ def test_images_that_leave_make_room_in_the_same_memory(problem):
     assert state.w.equal(expected.view(len(atoms), 2, -1)[:, 1])
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+def test_images_are_handed_over_in_groups(problem, monkeypatch, sparse):
+    """As many as a tile holds, if they are done together and next to each other."""
+    images, atoms = problem
+    images = images[[0, 1, 1, 0, 2, 0]]
+    monkeypatch.setattr(_atom_bank, "_TILE", {"cpu": 2 * images[0].size})
+    taken = []
+    result = _admm.Iteration.result
+    monkeypatch.setattr(
+        _admm.Iteration, "result", lambda self, some: taken.append(some) or result(self, some)
+    )
+    settings = {"sparse": sparse, "dtype": F64}
+    whole = csc.sparse_code(images, atoms, LAMBDA, max_iter=7, tol=0, **settings)
+    assert taken == [slice(0, 2), slice(2, 4), slice(4, 6)]
+    # The three kinds of image stop after different numbers of iterations.
+    taken.clear()
+    settings |= {"max_iter": 400, "tol": 1e-3}
+    whole = csc.sparse_code(images, atoms, LAMBDA, **settings)
+    assert len(set(whole.n_iter)) == 3
+    assert sum(some.stop - some.start for some in taken) == 6
+    assert slice(1, 3) in taken or slice(0, 2) in taken
+    for i, image in enumerate(images):
+        alone = csc.sparse_code(image[None], atoms, LAMBDA, **settings)
+        maps = [code.coefficients.to_dense() for code in (whole, alone)]
+        np.testing.assert_allclose(maps[0][i], maps[1][0], atol=1e-9)
+        assert whole.n_iter[i] == alone.n_iter[0]
+        np.testing.assert_allclose(whole.objective[i], alone.objective[0])
+
+
 def test_psnr_follows_the_definition():
     rng = np.random.default_rng(9)
     images = rng.random((2, 6, 5)) * np.array([1, 7])[:, None, None]
