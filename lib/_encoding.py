@@ -293,7 +293,10 @@ class Inputs:
         first = streamed.batch(torch.arange(1), device)
         size = 2 * first.numel() * len(x)
         if size > memory:
-            return streamed, memory
+            # Sparse, they may fit.
+            if device.type == "cpu" or x.nbytes > memory:
+                return streamed, memory
+            return cls(None, x.on(device), reading), memory - x.nbytes
         tensor = torch.empty((len(x), *first.shape[1:]), dtype=torch.float16, device=device)
         for rows in torch.arange(len(x)).split(256):
             tensor[rows] = streamed.batch(rows, device).half()

@@ -5,6 +5,7 @@ coefficients that are not zero, a byte each, and their values in half precision.
 more is written as bytes of 255 that add up, the last byte being below 255.
 """
 
+import copy
 import hashlib
 import io
 import json
@@ -68,9 +69,11 @@ class SparseCodes:
         if not (np.abs(values) <= HALF).all():
             raise ValueError("values must be finite and within half precision, +-65504")
         self.starts = starts.astype(np.int64, copy=False)
-        self.positions = positions.astype(np.int32, copy=False)
-        self.values = values.astype(np.float16, copy=False)
+        # As torch takes them.
+        self.positions = np.require(positions, np.int32, "CW")
+        self.values = np.require(values, np.float16, "CW")
         self.shape = (len(starts) - 1, *maps)
+        self._held = torch.from_numpy(self.positions), torch.from_numpy(self.values)
 
     def __len__(self):
         return self.shape[0]
@@ -118,6 +121,27 @@ class SparseCodes:
         values = (self.values * np.float64(factor)).astype(np.float16)
         return SparseCodes(self.starts, self.positions, values, self.shape[1:])
 
+    @property
+    def nbytes(self):
+        """Bytes of the coefficients and their positions."""
+        return self.positions.nbytes + self.values.nbytes
+
+    def on(self, device):
+        """The same codes, with what `dense` reads held on a device.
+
+        Parameters
+        ----------
+        device : str or torch.device
+
+        Returns
+        -------
+        SparseCodes
+            Its arrays are those of the original, in memory.
+        """
+        device, other = check_device(device), copy.copy(self)
+        other._held = tuple(held.to(device) for held in self._held)
+        return other
+
     def dense(self, rows, device="cpu"):
         """Codes of some images.
 
@@ -136,13 +160,15 @@ class SparseCodes:
             raise ValueError(f"rows must be from 0 to {len(self) - 1}, got {rows.max()}")
         first, counts = self.starts[rows], self.starts[rows + 1] - self.starts[rows]
         # Positions of all their coefficients in one go: a run of whole numbers for each image.
-        ends = np.cumsum(counts)
-        take = np.arange(counts.sum()) + np.repeat(first - ends + counts, counts)
-        size = int(np.prod(self.shape[1:]))
-        index = np.repeat(np.arange(len(rows)) * size, counts) + self.positions[take]
+        n, size = int(counts.sum()), int(np.prod(self.shape[1:]))
+        runs = first - np.cumsum(counts) + counts, np.arange(len(rows)) * size, counts
+        positions, values = self._held
+        runs, starts, counts = (torch.from_numpy(part).to(values.device) for part in runs)
+        take = torch.repeat_interleave(runs, counts, output_size=n)
+        take += torch.arange(n, device=values.device)
+        index = torch.repeat_interleave(starts, counts, output_size=n) + positions[take]
         out = torch.zeros(len(rows) * size, device=device)
-        values = torch.from_numpy(self.values[take]).to(device, torch.float32)
-        out[torch.from_numpy(index).to(device)] = values
+        out[index.to(device)] = values[take].to(device, torch.float32)
         return out.view(len(rows), *self.shape[1:])
 
 

@@ -104,7 +104,7 @@ def images_per_second(
     streamed = Inputs(None, codes, reading)
     ways = {
         "in memory": Inputs.of(codes, reading, device, np.inf)[0],
-        "batch by batch": streamed,
+        "batch by batch": Inputs.of(codes, reading, device, codes.nbytes)[0],
         "a file per image": _Files(folder, reading),
         "random inputs": _Random(streamed, device),
     }

@@ -741,6 +741,7 @@ CALLS = {
             **{"maps": np.array([2, 8, 8]), "rows": np.array([3, 0]), **CPU},
         },
     ),
+    "code_store.SparseCodes.on": Call(lambda device: CODES.on(device).dense([0, 3]), CPU),
     "code_store.SparseCodes.scaled": Call(
         lambda factor: CODES.scaled(factor).dense([0, 3]), {"factor": 1.5}
     ),

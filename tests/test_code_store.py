@@ -36,6 +36,14 @@ def test_codes_come_back(tmp_path, density, sparse):
         torch.testing.assert_close(loaded.dense(rows), codes[rows], rtol=0, atol=0)
 
 
+def test_arrays_that_torch_does_not_take_are_copied():
+    starts, positions, values = np.array([0, 2]), np.array([7, 3]), np.array([1.5, 2.0])
+    positions.flags.writeable = False
+    codes = code_store.SparseCodes(starts, positions[::-1], values[::-1].astype(">f2"), (1, 2, 4))
+    assert codes.nbytes == 2 * (4 + 2)
+    assert codes.dense([0]).flatten().tolist() == [0, 0, 0, 2, 0, 0, 0, 1.5]
+
+
 def test_scaled_codes_are_the_codes_times_a_number(tmp_path):
     codes = _codes()
     store = _store(tmp_path, codes)

@@ -91,7 +91,7 @@ def test_a_tensor_on_a_gpu_is_read_or_refused(gpu, name, key):
         assert_same(far, call.function(**call.arguments | {key: near}))
 
 
-@pytest.mark.parametrize("memory", [0, None])
+@pytest.mark.parametrize("memory", [0, "sparse", None])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("protocol", ["code", "text"])
 def test_training_on_a_gpu(gpu, tmp_path, monkeypatch, protocol, precision, memory):
@@ -100,6 +100,8 @@ def test_training_on_a_gpu(gpu, tmp_path, monkeypatch, protocol, precision, memo
     atoms = np.random.default_rng(0).standard_normal((3, 5, 5))
     store = classify.encode(data.images, atoms, protocol, tmp_path, size=24, device="cuda")
     codes, path, steps = store.load(), tmp_path / "checkpoint", []
+    # Enough for the codes of training, as they are.
+    memory = codes.nbytes if memory == "sparse" else memory
     settings = {"precision": precision, "memory": memory, "size": 24, "batch": 8, "epochs": 3}
 
     def train(device="cuda", checkpoint=None):
