@@ -10,6 +10,7 @@ from lib.cells import GREY
 
 # Ladret et al., Table 1: top-1 accuracy in % without pruning, at c = 0.25 and at c = 0.5, and its
 # standard deviation over four seeds.
+LEARNED = ("hom_after", "het_after")
 CUTOFFS = (0.0, 0.25, 0.5)
 TABLE_1 = {
     "hom_before": ((70.65, 0.30), (69.70, 0.26), (67.83, 0.47)),
@@ -278,7 +279,7 @@ def scale_claims(accuracies, larger, factors):
         By claim: accuracies in % after the last epoch, their intervals, and the factors.
     """
     values = {}
-    for name in ("hom_after", "het_after"):
+    for name in LEARNED:
         key = (name, 0.0)
         if key not in accuracies or key not in larger:
             return {}
@@ -308,17 +309,44 @@ def text_claims(accuracies, test_labels):
     ValueError
         Labels are not as described.
     """
+    return _beside_the_commonest("cls-text", accuracies, test_labels, (*TABLE_1, GREY))
+
+
+def longer_claims(accuracies, test_labels):
+    """Values for the claim on networks that were trained for longer, if its cells are there.
+
+    Parameters
+    ----------
+    accuracies : dict of (str, float) to Accuracy
+        By scheme and pruning, after more epochs.
+    test_labels : ndarray (n,)
+        Classes of the test images, whole numbers >= 0.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        As of `text_claims`.
+
+    Raises
+    ------
+    ValueError
+        Labels are not as described.
+    """
+    return _beside_the_commonest("cls-longer", accuracies, test_labels, LEARNED)
+
+
+def _beside_the_commonest(claim, accuracies, test_labels, names):
     labels = as_array("test_labels", test_labels, "iu")
     if labels.ndim != 1 or not labels.size or labels.min() < 0:
         raise ValueError("test_labels must be whole numbers >= 0, one for each image")
-    plain = {name: accuracies.get((name, 0.0)) for name in (*TABLE_1, GREY)}
-    if not (plain["hom_after"] and plain["het_after"]):
+    plain = {name: accuracies.get((name, 0.0)) for name in names}
+    if not all(plain[name] for name in LEARNED):
         return {}
     values = {"common": 100.0 * np.bincount(labels).max() / labels.size, "n_test": labels.size}
     for name, a in plain.items():
         if a:
             values |= _final(name, a)
-    return {"cls-text": values}
+    return {claim: values}
 
 
 def confusion(results, n_classes):

@@ -153,7 +153,7 @@ class Experiment:
         """File of a cell."""
         cutoff, factor = (repr(float(x)).removesuffix(".0") for x in (cell.cutoff, cell.factor))
         scaled = f"-x{factor}" if cell.factor != 1 else ""
-        name = f"{cell.scheme}-{cell.protocol}-c{cutoff}{scaled}-s{cell.seed}.json"
+        name = f"{cell.scheme}-{cell.protocol}-c{cutoff}{scaled}-e{self.epochs}-s{cell.seed}.json"
         return self.folder / "cells" / name
 
     def about(self, cell):

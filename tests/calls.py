@@ -787,16 +787,19 @@ CALLS = {
         ),
         {"test_size": 10},
     ),
-    "cell_table.text_claims": Call(
-        lambda test_labels: cell_table.text_claims(
-            dict.fromkeys(
-                (("hom_after", 0.0), ("het_after", 0.0)),
-                cell_table.Accuracy(50.0, 49.0, 48.0, 50.0, (49.0,)),
+    **{
+        f"cell_table.{claims.__name__}": Call(
+            lambda test_labels, claims=claims: claims(
+                dict.fromkeys(
+                    (("hom_after", 0.0), ("het_after", 0.0)),
+                    cell_table.Accuracy(50.0, 49.0, 48.0, 50.0, (49.0,)),
+                ),
+                test_labels,
             ),
-            test_labels,
-        ),
-        {"test_labels": np.array([0, 1, 1, 2])},
-    ),
+            {"test_labels": np.array([0, 1, 1, 2])},
+        )
+        for claims in (cell_table.text_claims, cell_table.longer_claims)
+    },
     "cell_table.confusion": Call(
         lambda n_classes: cell_table.confusion([RESULT], n_classes), {"n_classes": 3}
     ),

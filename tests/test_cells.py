@@ -392,6 +392,9 @@ def test_text_claim_is_against_the_commonest_class():
     assert (values["hom_after_low"], values["het_after"], values["grey"]) == (29, 40, 50)
     assert "het_before" not in values
     assert cell_table.text_claims(_accuracies({"het_after": 40.0}), labels) == {}
+    longer = cell_table.longer_claims(found, labels)["cls-longer"]
+    assert longer == {name: value for name, value in values.items() if "grey" not in name}
+    assert cell_table.longer_claims(_accuracies({"het_after": 40.0}), labels) == {}
 
 
 def test_published_numbers_hold_their_own_claims():
