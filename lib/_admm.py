@@ -18,7 +18,7 @@ Arrays here are scaled by each image's ρ (w stands for ρ w): the threshold is 
 import numpy as np
 import torch
 
-from lib._workers import one_thread
+from lib._workers import full_precision, one_thread
 
 _ATOMS_AT_A_TIME = 8
 
@@ -46,6 +46,7 @@ class Iteration:
         y + u, times ρ.
     """
 
+    @full_precision()
     def __init__(self, bank, images, threshold, rho, relax, maps=None):
         self.bank, self.images, self.relax = bank, images, relax
         self.threshold = threshold
@@ -53,6 +54,11 @@ class Iteration:
         self.w = images.new_zeros(bank.n_atoms, images.numel())
         self._sum_w, self._sum_y = torch.zeros_like(images), torch.zeros_like(images)
         self._factor = None
+        if bank.kernels is not None:
+            # Made once: a number that is sent to a GPU holds up what is under way there.
+            levels = torch.as_tensor(threshold, dtype=images.dtype, device=images.device)
+            self._levels = levels.expand(bank.n_atoms, 1).contiguous()
+            self._ones = images.new_ones(len(images))
         if maps is not None:
             start = self.w.view(bank.n_atoms, len(images), -1)
             start.copy_(maps.transpose(0, 1).flatten(2))
@@ -74,6 +80,7 @@ class Iteration:
 
     # What is done outside of tiles is too short to share, and would wait where cores are busy.
     @one_thread()
+    @full_precision()
     def step(self):
         """One iteration; relative primal and dual residuals (n,) in float64, as SPORCO's.
 
@@ -143,10 +150,8 @@ class Iteration:
         bank, first, end = self.bank, tile[0], tile[0] + tile[1]
         w = self.w[:, bank.span(tile)]
         y = bank.correlate(gradient, tile, bank.buffer("y", *w.shape))
-        levels = torch.as_tensor(self.threshold, dtype=w.dtype, device=w.device)
-        levels = levels.expand(bank.n_atoms, 1).contiguous()
-        factor = w.new_ones(end - first) if self._factor is None else self._factor[first:end]
-        inner = bank.kernels.update(w, y, levels, factor, self.relax)
+        factor = (self._ones if self._factor is None else self._factor)[first:end]
+        inner = bank.kernels.update(w, y, self._levels, factor, self.relax)
         return bank.spread(tile, y), inner
 
     def _inner(self, tile, a, b):
@@ -157,7 +162,8 @@ class Iteration:
 
     def rescale(self, factor):
         """Multiply each image's ρ by a factor (n,); coefficients stay as they are."""
-        if bool((factor != 1).any()):
+        # To ask a GPU would be to wait for it.
+        if self.bank.kernels is not None or bool((factor != 1).any()):
             # Without coefficients, ρ would grow without end.
             rho = torch.clamp(self.rho * factor, max=torch.finfo(self.w.dtype).max)
             self.rho, self._factor = rho, (rho / self.rho).to(self.w.dtype)
@@ -174,19 +180,21 @@ class Iteration:
         return y.transpose(0, 1), self._sum_y[some] * scale
 
     def keep(self, mask):
-        """Drop all images but those where a mask (n,) is true."""
+        """Drop all images but those where a mask, an ndarray (n,), is true."""
+        # Positions: to find them on a GPU would be to wait for it, each time.
+        left = torch.as_tensor(np.flatnonzero(mask)).to(self.w.device)
         k = self.bank.n_atoms
         state, flat = self.w.view(k, len(self.images), -1), self.w.view(-1)
-        size = int(mask.sum()) * state.shape[2]
+        size = len(left) * state.shape[2]
         # To the front of the same memory, a few atoms at a time: never is there a second state.
         for first in range(0, k, _ATOMS_AT_A_TIME):
-            some = state[first : first + _ATOMS_AT_A_TIME, mask].flatten()
+            some = state[first : first + _ATOMS_AT_A_TIME].index_select(1, left).flatten()
             flat[first * size : first * size + len(some)] = some
         self.w = flat[: k * size].view(k, size)
-        self.images, self.rho = self.images[mask], self.rho[mask]
-        self._sum_w, self._sum_y = self._sum_w[mask], self._sum_y[mask]
+        self.images, self.rho = self.images[left], self.rho[left]
+        self._sum_w, self._sum_y = self._sum_w[left], self._sum_y[left]
         if self._factor is not None:
-            self._factor = self._factor[mask]
+            self._factor = self._factor[left]
 
 
 def rho_factor(primal, dual, lmbda):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from lib._workers import Workers
+from lib._workers import Workers, full_precision
 
 # Pixels of a tile: on a CPU, a thread's buffers stay in its cache; on a GPU, they are large enough
 # to fill it.
@@ -31,7 +31,7 @@ class _Space(NamedTuple):
     ----------
     taps : Tensor (pixels used, pixels of the tile)
     lines : Tensor (h, images, rows + h - 1, width + w - 1)
-        One for each row of the atoms.
+        One for each row of the atoms; none where a kernel sums.
     skewed : Tensor of the same shape
         The same, each line moved down to where it belongs.
     columns : list of (part of lines, part of taps)
@@ -181,24 +181,28 @@ class AtomBank:
 
     def _views(self, images, rows):
         taps = self.buffer("taps", len(self.synthesis), images * rows * self.width)
-        wide, high = self.width + self.columns - 1, rows + self.rows - 1
-        lines = self.buffer("lines", self.rows, images * high * wide)
-        lines = lines.view(self.rows, images, high, wide)
-        blocks, columns, first = [], [], 0
+        blocks, first = [], 0
         for left, right, top, end in self.blocks:
             shape = end - top, right - left
             block = taps[first : first + shape[0] * shape[1]]
-            block = block.view(*shape, images, rows, self.width)
+            blocks.append(block.view(*shape, images, rows, self.width))
+            first += shape[0] * shape[1]
+        if self.kernels is not None:
+            return _Space(taps, None, None, [], blocks)
+        wide, high = self.width + self.columns - 1, rows + self.rows - 1
+        lines = self.buffer("lines", self.rows, images * high * wide)
+        lines = lines.view(self.rows, images, high, wide)
+        columns = []
+        for (left, right, top, end), block in zip(self.blocks, blocks, strict=True):
             for j in range(left, right):
                 line = lines[top:end, :, :rows, j : j + self.width]
                 columns.append((line, block[:, j - left]))
-            blocks.append(block)
-            first += shape[0] * shape[1]
         # Line i of the atoms is moved down by i rows. What it is moved over is zero.
         down, *rest = lines.stride()
         skewed = lines.as_strided(lines.shape, (down - wide, *rest), lines.storage_offset())
         return _Space(taps, lines, skewed, columns, blocks)
 
+    @full_precision()
     def synthesise(self, maps):
         """Σ_k d_k * maps_k as images (n, height, width), from maps (n, K, height, width)."""
         flat = maps.transpose(0, 1).flatten(2)

@@ -77,7 +77,7 @@ def _code(bank, images, settings, rho, start, first, report):
         if done.all():
             return
         left = left[~done]
-        state.keep(torch.as_tensor(~done, device=images.device))
+        state.keep(~done)
 
 
 def _runs(left, done, most):

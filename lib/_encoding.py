@@ -286,7 +286,9 @@ class Inputs:
         """Inputs from what `train` was given, and the bytes of memory that are left."""
         if isinstance(x, torch.Tensor):
             size = x.numel() * x.element_size()
-            if x.device == device or size > memory:
+            # A GPU without a number is the one in use.
+            there = x.device.type == device.type and device.index in (None, x.device.index)
+            if there or size > memory:
                 return cls(x), memory
             return cls(x.to(device)), memory - size
         streamed = cls(None, x, reading)

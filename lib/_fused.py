@@ -10,7 +10,8 @@ import triton.language as tl
 _UPDATE_BLOCK, _FOLD_BLOCK = 1024, 256
 
 
-@triton.jit
+# As images leave, their number changes: no reason to compile again.
+@triton.jit(do_not_specialize=["images"])
 def _update(
     w, y, levels, factor, sums, images, size, stride, relax: tl.constexpr, block: tl.constexpr
 ):
@@ -84,7 +85,7 @@ def update(w, y, levels, factor, relax):
     return sums.sum((1, 3), dtype=torch.float64)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["images"])
 def _fold(taps, down, right, out, n_taps, images, rows, width, high, wide, block: tl.constexpr):
     """A block of the pixels of one image: what falls there from each plane."""
     blocks = tl.cdiv(high * wide, block)
@@ -94,11 +95,19 @@ def _fold(taps, down, right, out, n_taps, images, rows, width, high, wide, block
     y, x = at // wide, at % wide
     taps += image * rows * width
     total = tl.zeros((block,), out.dtype.element_ty)
-    for tap in tl.range(n_taps, loop_unroll_factor=8):
-        i, j = y - tl.load(down + tap), x - tl.load(right + tap)
-        there = inside & (i >= 0) & (i < rows) & (j >= 0) & (j < width)
-        total += tl.load(taps + i * width + j, there, 0.0)
-        taps += images * rows * width
+    for first in range(0, n_taps, 8):
+        # Eight loads under way before the first is waited for.
+        found = ()
+        for tap in tl.static_range(8):
+            known = first + tap < n_taps
+            i = y - tl.load(down + first + tap, known, 0)
+            j = x - tl.load(right + first + tap, known, 0)
+            there = known & inside & (i >= 0) & (i < rows) & (j >= 0) & (j < width)
+            one = tl.load(taps + i * width + j, there, 0.0)
+            found = found + (one,)  # noqa: RUF005, Triton knows no other way
+            taps += images * rows * width
+        for tap in tl.static_range(8):
+            total += found[tap]
     tl.store(out + image * high * wide + at, total, inside)
 
 

@@ -130,3 +130,9 @@ def check_device(device):
     if (device.index or 0) >= count:
         raise ValueError(f"device must be one that is present, got {str(device)!r}: {count} found")
     return device
+
+
+def free_bytes(device):
+    """Bytes that are free on a GPU, with those that torch holds there without need."""
+    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + held

@@ -1,4 +1,4 @@
-"""Threads that share work by the piece, each computing on one core."""
+"""How torch computes: threads that share work by the piece, and the precision of products."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +20,24 @@ def one_thread():
         yield
     finally:
         torch.set_num_threads(n)
+
+
+@contextmanager
+def full_precision():
+    """Multiply matrices in single precision as such, in a block or a function; then as before.
+
+    torch can be told to round the factors first. The coder's sums, one of which is carried on
+    while others are formed anew, would then drift apart.
+    """
+    kinds = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+    before = [kind.fp32_precision for kind in kinds]
+    try:
+        for kind in kinds:
+            kind.fp32_precision = "ieee"
+        yield
+    finally:
+        for kind, precision in zip(kinds, before, strict=True):
+            kind.fp32_precision = precision
 
 
 class Workers:

@@ -26,7 +26,7 @@ from lib._encoding import (
 )
 from lib._files import check_folder
 from lib._networks import RECIPES, Recipe, resnet18
-from lib._tensors import check_device, check_tensor
+from lib._tensors import check_device, check_tensor, free_bytes
 from lib._training import PRECISIONS, Trainer, autocast, repeatable
 from lib.code_store import SparseCodes
 
@@ -313,7 +313,7 @@ def _check_precision(precision, device, protocol, side):
 
 
 def _memory(device):
-    return torch.cuda.mem_get_info(device)[0] / 2 if device.type == "cuda" else 4e9
+    return free_bytes(device) / 2 if device.type == "cuda" else 4e9
 
 
 def _identity(x):

@@ -24,6 +24,7 @@ from lib._tensors import (
     check_problem,
     check_squares,
     check_tensor,
+    free_bytes,
     largest,
     sparse_maps,
     values_of,
@@ -361,5 +362,5 @@ def _check_memory(memory, device, result):
     if memory is not None:
         return check_number("memory", memory, 0, open_minimum=True)
     if device.type == "cuda":
-        return max(torch.cuda.mem_get_info(device)[0] - result, 0) / 2
+        return max(free_bytes(device) - result, 0) / 2
     return 512 * 2**20

@@ -32,6 +32,8 @@ def gpu(monkeypatch):
     from lib import _atom_bank
 
     if torch.cuda.is_available():
+        # Else convolutions round to ten bits there, as torch does unless it is told not to.
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
         yield
     else:
         monkeypatch.setattr(_atom_bank, "_kernels", lambda device: None)

@@ -717,14 +717,36 @@ def test_images_that_leave_make_room_in_the_same_memory(problem):
     bank, n = AtomBank(atoms, *images.shape[1:]), len(images)
     state = _admm.Iteration(bank, images, LAMBDA, torch.ones(n, dtype=F64), 1.8)
     state.step()
-    mask = torch.tensor([True, False, True])
+    mask = np.array([True, False, True])
     expected = state.w.view(len(atoms), n, -1)[:, mask].flatten(1).clone()
     place = state.w.data_ptr()
     state.keep(mask)
     assert state.w.equal(expected)
     assert state.w.data_ptr() == place
-    state.keep(torch.tensor([False, True]))
+    state.keep(np.array([False, True]))
     assert state.w.equal(expected.view(len(atoms), 2, -1)[:, 1])
+
+
+def test_factors_are_not_rounded_first(problem, monkeypatch):
+    kinds = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+    seen = set()
+    for name in ("spread", "correlate"):
+        method = getattr(AtomBank, name)
+
+        def spy(*args, name=name, method=method, **settings):
+            seen.add((name, *(kind.fp32_precision for kind in kinds)))
+            return method(*args, **settings)
+
+        monkeypatch.setattr(AtomBank, name, spy)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        before = [kind.fp32_precision for kind in kinds]
+        code = csc.sparse_code(*problem, LAMBDA, max_iter=2, start=np.ones((3, 6, 15, 18)))
+        csc.reconstruct(code.coefficients, problem[1])
+        assert [kind.fp32_precision for kind in kinds] == before != ["ieee", "ieee"]
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert sorted(seen) == [("correlate", "ieee", "ieee"), ("spread", "ieee", "ieee")]
 
 
 @pytest.mark.parametrize("sparse", [False, True])

@@ -234,6 +234,9 @@ def test_where_kernels_cannot_be_compiled_operations_do_their_work(gpu, monkeypa
         far = csc.sparse_code(images, atoms, LAMBDA, device="cuda", **settings)
     cpu = csc.sparse_code(images, atoms, LAMBDA, **settings)
     np.testing.assert_allclose(far.coefficients.cpu(), cpu.coefficients, atol=1e-12)
+    monkeypatch.undo()
+    if torch.cuda.is_available():
+        assert KERNELS(torch.device("cuda")) is _fused
     monkeypatch.setattr(_atom_bank, "find_spec", lambda name: None)
     assert KERNELS(torch.device("cuda")) is None
     assert KERNELS(torch.device("cpu")) is None
