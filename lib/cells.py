@@ -153,8 +153,8 @@ class Experiment:
         """File of a cell."""
         cutoff, factor = (repr(float(x)).removesuffix(".0") for x in (cell.cutoff, cell.factor))
         scaled = f"-x{factor}" if cell.factor != 1 else ""
-        name = f"{cell.scheme}-{cell.protocol}-c{cutoff}{scaled}-e{self.epochs}-s{cell.seed}.json"
-        return self.folder / "cells" / name
+        name = f"{cell.scheme}-{cell.protocol}-c{cutoff}{scaled}-s{cell.seed}"
+        return self.folder / "cells" / f"{name}-e{self.epochs}-{self.precision}.json"
 
     def about(self, cell):
         """All that a cell's result depends on."""

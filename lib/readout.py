@@ -1,12 +1,14 @@
-"""What a linear classifier reads from codes: a question that some thousand images can answer.
+"""What a linear classifier reads from codes, and what a network's first layer does.
 
 A deep network needs more images than a laptop codes in minutes before it tells dictionaries apart.
-Pooled coefficients and one linear layer (Coates and Ng 2012) need far fewer.
+Pooled coefficients and one linear layer (Coates and Ng 2012) need far fewer: some thousand.
 """
 
 import numpy as np
+import torch
 
 from lib._checks import as_array, check_array, check_count, check_number
+from lib._tensors import check_tensor
 from lib.code_store import SparseCodes
 
 _PENALTIES = np.logspace(0, 6, 13)
@@ -92,3 +94,44 @@ def linear_readout(train, labels, test):
         raise ValueError("train must hold features of images of two classes, test of one at least")
     model = make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=_PENALTIES))
     return model.fit(train, labels).predict(test)
+
+
+def position_share(x, model):
+    """Share of the variance of a network's first layer that position alone makes.
+
+    A first layer that pads its input with zeros sees a frame round each image, unless the input
+    is zero there, too. Near 1, it hands on the frame, and little that tells images apart.
+
+    Parameters
+    ----------
+    x : Tensor (n, K, height, width)
+        What the network reads of two images or more, from `classify.inputs`.
+    model : torch.nn.Module
+        From `classify.resnet18`, of K channels; its first layer is ``conv1``.
+
+    Returns
+    -------
+    float
+        Variance over positions of the mean over images, over the variance over both, each summed
+        over channels.
+
+    Raises
+    ------
+    ValueError
+        An argument is not as described, or the first layer's output does not vary.
+    """
+    layer = getattr(model, "conv1", None)
+    if not isinstance(layer, torch.nn.Conv2d):
+        raise ValueError(f"model must have a first layer conv1, got {type(model).__name__}")
+    x = check_tensor("x", x, 4, layer.weight.device, layer.weight.dtype).to_dense()
+    if len(x) < 2 or x.shape[1] != layer.in_channels:
+        raise ValueError(
+            f"x must be of two images or more with {layer.in_channels} channels, "
+            f"got shape {tuple(x.shape)}"
+        )
+    with torch.inference_mode():
+        seen = layer(x).double()
+    total = seen.var((0, 2, 3), correction=0).sum()
+    if not total > 0:
+        raise ValueError("x must make the first layer's output vary, which is constant")
+    return float(seen.mean(0).var((1, 2), correction=0).sum() / total)

@@ -749,6 +749,10 @@ CALLS = {
         lambda n_cells, cutoff: readout.pooled(CODES, n_cells, cutoff),
         {"n_cells": 3, "cutoff": 0.25},
     ),
+    "readout.position_share": Call(
+        lambda x: readout.position_share(x, small_network(2, 3, "code", 0)),
+        {"x": torch.tensor(DENSE)},
+    ),
     "readout.linear_readout": Call(
         readout.linear_readout,
         {"train": IMAGES[0], "labels": np.arange(10) % 2, "test": IMAGES[1]},

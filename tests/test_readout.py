@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from lib import readout
+from lib import classify, readout
 from lib.code_store import SparseCodes
 
 
@@ -93,3 +94,33 @@ def test_readout_refuses(changes, message):
     good = {"train": np.eye(4)[:, :2], "labels": np.array([0, 1, 0, 1]), "test": np.ones((3, 2))}
     with pytest.raises(ValueError, match=message):
         readout.linear_readout(**{**good, **changes})
+
+
+def test_position_share_is_that_of_the_frame():
+    network = classify.resnet18(3, 4, "code", 0)
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((6, 3, 8, 9))
+    # Its first layer by its definition: 3 x 3, padded with zeros.
+    weight = network.conv1.weight.detach().double().numpy()
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3))
+    seen = np.einsum("nkyxij,ckij->ncyx", windows, weight)
+    expected = seen.mean(0).var((1, 2)).sum() / seen.var((0, 2, 3)).sum()
+    found = readout.position_share(torch.tensor(x), network)
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert 0.1 < found < 0.3
+    # A constant beside padding is a frame; what differs between images is next to nothing.
+    assert readout.position_share(1e-3 * torch.tensor(x) - 2.22, network) > 0.999
+    assert readout.position_share(torch.ones(2, 3, 8, 9), network) == pytest.approx(1)
+
+
+def test_position_share_refuses_what_does_not_fit():
+    network = classify.resnet18(3, 4, "code", 0)
+    for x, model, message in (
+        (torch.ones(2, 3, 8, 8), torch.nn.Identity(), "model must have a first layer"),
+        (torch.ones(1, 3, 8, 8), network, "x must be of two images or more with 3 channels"),
+        (torch.ones(2, 4, 8, 8), network, "x must be of two images or more with 3 channels"),
+        (torch.zeros(2, 3, 8, 8), network, "x must make the first layer's output vary"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            readout.position_share(x, model)
