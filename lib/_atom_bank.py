@@ -67,7 +67,7 @@ class AtomBank:
         self.analysis = torch.cat([atoms.new_empty(self.n_atoms, 0), *used], 1).contiguous()
         self.synthesis = self.analysis.T.contiguous()
         self.pixels = tile_pixels(atoms.device)
-        self.group = max(1, self.pixels // (height * width))
+        self.images_per_tile = max(1, self.pixels // (height * width))
         self.power = self._power(atoms).to(atoms.dtype)
         self.workers = Workers(atoms.device)
         self.kernels = _kernels(atoms.device)
@@ -105,8 +105,8 @@ class AtomBank:
         """
         size = self.height * self.width
         if size <= self.pixels:
-            step = self.group
-            return [(i, min(step, n - i), 0, self.height) for i in range(0, n, step)]
+            most = self.images_per_tile
+            return [(i, min(most, n - i), 0, self.height) for i in range(0, n, most)]
         count = min(self.height, 2 * max(1, round(size / (2 * self.pixels))))
         edges = [self.height * i // count for i in range(count + 1)]
         return [(i, 1, a, b - a) for i in range(n) for a, b in pairwise(edges)]

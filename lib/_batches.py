@@ -71,7 +71,7 @@ def _code(bank, images, settings, rho, start, first, report):
         if not done.any():
             continue
         numbers = torch.stack((primal, dual, state.rho)).cpu().numpy()
-        for some, which in _runs(left, done, bank.group):
+        for some, which in _runs(left, done, bank.images_per_tile):
             maps = state.result(some)
             yield Result(which, *maps, iteration, below[some], *numbers[:, some])
         if done.all():

@@ -101,10 +101,10 @@ def images_per_second(
     n_steps = (n_rounds + 1) * n_batches * 4
     recipe = classify.RECIPES["code"]
     trainer = Trainer(codes.shape[1], 10, "code", 0, recipe, n_steps, device, precision)
-    streamed = Inputs(None, codes, reading)
+    streamed = Inputs(None, codes.on(device), reading)
     ways = {
         "in memory": Inputs.of(codes, reading, device, np.inf)[0],
-        "batch by batch": Inputs.of(codes, reading, device, codes.nbytes)[0],
+        "batch by batch": streamed,
         "a file per image": _Files(folder, reading),
         "random inputs": _Random(streamed, device),
     }

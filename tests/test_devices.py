@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 from calls import CALLS, small_networks
+from pretended import GPU
 
 from lib import classify, datasets
+from lib._tensors import free_bytes
 from lib._training import Trainer
 
 
@@ -126,3 +128,13 @@ def test_training_on_a_gpu(gpu, tmp_path, monkeypatch, protocol, precision, memo
     assert_same(again.history, whole.history)
     loss = train("cpu").history["train_loss"]
     np.testing.assert_allclose(whole.history["train_loss"], loss, rtol=0.05)
+
+
+def test_what_torch_holds_without_need_is_free(monkeypatch):
+    for name, result in {
+        "mem_get_info": (1000, 5000),
+        "memory_reserved": 700,
+        "memory_allocated": 400,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, result=result: result)
+    assert free_bytes(GPU) == 1300
