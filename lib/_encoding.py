@@ -15,6 +15,8 @@ SIZES = {"text": 128, "code": 64}
 # How the released code calls the coder; of the text, the coder's own defaults.
 CODER = {"text": {}, "code": {"max_iter": 250, "tol": 0.1}}
 L1_WEIGHT = {"text": 1.0, "code": 0.5}
+# How the released code normalises what its networks read.
+MEAN, STD = 0.5, 0.225
 
 
 def prepare(images, protocol, size=None):
@@ -104,7 +106,7 @@ def encode(images, atoms, protocol, store, *, size=None, chunk=256, device=None,
     return kept
 
 
-def inputs(batch, protocol, cutoff=0.0, size=32):
+def inputs(batch, protocol, cutoff=0.0, size=32, mean=MEAN):
     """What the network reads of dense codes: pruned, and under "code" resized and normalised.
 
     Values are rounded to half precision, in which whole data sets of them are kept.
@@ -114,37 +116,41 @@ def inputs(batch, protocol, cutoff=0.0, size=32):
     batch : Tensor (n, K, height, width)
     protocol : {"code", "text"}
         ``"text"``: magnitudes below c become zero. ``"code"``: codes are resized bilinearly with
-        antialiasing, normalised to (x − 0.5)/0.225, and then magnitudes below c times the largest
-        value of the image become zero, which no longer are the zeros of the code.
+        antialiasing, normalised to (x − mean)/0.225, and then magnitudes below c times the largest
+        value of the image become zero, which are the zeros of the code only if mean is 0.
     cutoff : float
         c >= 0.
     size : int
         Side under "code".
+    mean : float
+        What is subtracted under "code": 0.5 in the released code. With 0, zeros stay zeros.
 
     Returns
     -------
     Tensor (n, K, height, width) or (n, K, size, size)
     """
-    check_reading(protocol, cutoff, size)
-    read = read_codes(check_coefficients(batch, "batch").to_dense(), protocol, cutoff, size)
+    check_reading(protocol, cutoff, size, mean)
+    batch = check_coefficients(batch, "batch").to_dense()
+    read = read_codes(batch, protocol, cutoff, size, mean)
     if not bool(torch.isfinite(read).all()):
         raise ValueError("batch must be read as values that half precision holds, up to 65504")
     return read
 
 
-def check_reading(protocol, cutoff, size):
+def check_reading(protocol, cutoff, size, mean):
     """Refuse settings of `inputs` that are not as described there."""
     check_choice("protocol", protocol, SIZES)
     check_number("cutoff", cutoff, 0, maximum=largest(torch.float32))
     check_count("size", size)
+    check_number("mean", mean)
 
 
-def read_codes(batch, protocol, cutoff, size):
+def read_codes(batch, protocol, cutoff, size, mean):
     """`inputs` without its checks, for each batch of a training."""
     if protocol == "text":
         return _half(torch.where(batch.abs() >= cutoff, batch, 0))
     x = interpolate(batch, (size, size), mode="bilinear", antialias=True)
-    x = (x - 0.5) / 0.225
+    x = (x - mean) / STD
     return _half(torch.where(x.abs() >= cutoff * x.amax((1, 2, 3), keepdim=True), x, 0))
 
 
@@ -169,13 +175,13 @@ def grey_inputs(images, protocol, size=None):
     return torch.from_numpy(ready)[:, None]
 
 
-def kept_values(codes, protocol, cutoff=0.0, size=32, n=200):
+def kept_values(codes, protocol, cutoff=0.0, size=32, n=200, mean=MEAN):
     """How many values a network reads that differ from what it reads where the code is zero.
 
     Parameters
     ----------
     codes : code_store.SparseCodes
-    protocol, cutoff, size
+    protocol, cutoff, size, mean
         As in `inputs`.
     n : int
         Number of images to look at, the first ones.
@@ -192,12 +198,12 @@ def kept_values(codes, protocol, cutoff=0.0, size=32, n=200):
         dense = codes.dense(some)
         # A code of zeros beside its image's largest value is read as the image's own zeros are.
         empty = torch.zeros_like(dense[:, :1])
-        x = inputs(torch.cat([dense, empty], 1), protocol, cutoff, size)
+        x = inputs(torch.cat([dense, empty], 1), protocol, cutoff, size, mean)
         total += int((x[:, :-1] != x[:, -1:]).sum())
     return total / len(rows)
 
 
-def pruned_share(codes, protocol, cutoff, size=32, n=100):
+def pruned_share(codes, protocol, cutoff, size=32, n=100, mean=MEAN):
     """How much a pruning threshold changes of what the network reads.
 
     Under "code", codes are normalised before they are pruned: a threshold that is a share of the
@@ -206,7 +212,7 @@ def pruned_share(codes, protocol, cutoff, size=32, n=100):
     Parameters
     ----------
     codes : code_store.SparseCodes
-    protocol, cutoff, size
+    protocol, cutoff, size, mean
         As in `inputs`.
     n : int
         Number of images to look at, the first ones.
@@ -217,19 +223,20 @@ def pruned_share(codes, protocol, cutoff, size=32, n=100):
         Share of images of which pruning changes anything, and share of all values that it changes.
     """
     _check_codes(codes)
-    pairs = _read_twice(codes, protocol, cutoff, size, min(check_count("n", n), len(codes)))
+    n = min(check_count("n", n), len(codes))
+    pairs = _read_twice(codes, protocol, cutoff, size, mean, n)
     changed = [(before != after).float().mean((1, 2, 3)).numpy() for before, after in pairs]
     changed = np.concatenate(changed)
     return float((changed > 0).mean()), float(changed.mean())
 
 
-def pruning_changes(codes, protocol, cutoff, size=32):
+def pruning_changes(codes, protocol, cutoff, size=32, mean=MEAN):
     """Whether pruning changes anything that the network reads of any image.
 
     Parameters
     ----------
     codes : code_store.SparseCodes
-    protocol, cutoff, size
+    protocol, cutoff, size, mean
         As in `inputs`.
 
     Returns
@@ -237,7 +244,7 @@ def pruning_changes(codes, protocol, cutoff, size=32):
     bool
     """
     _check_codes(codes)
-    pairs = _read_twice(codes, protocol, cutoff, size, len(codes))
+    pairs = _read_twice(codes, protocol, cutoff, size, mean, len(codes))
     return any(not before.equal(after) for before, after in pairs)
 
 
@@ -246,11 +253,11 @@ def _check_codes(codes):
         raise ValueError(f"codes must be SparseCodes, got {type(codes).__name__}")
 
 
-def _read_twice(codes, protocol, cutoff, size, n):
+def _read_twice(codes, protocol, cutoff, size, mean, n):
     """What the network reads of the first n codes, unpruned and pruned, a few at a time."""
     for rows in torch.arange(n).split(25):
         dense = codes.dense(rows.numpy())
-        yield tuple(inputs(dense, protocol, c, size) for c in (0.0, cutoff))
+        yield tuple(inputs(dense, protocol, c, size, mean) for c in (0.0, cutoff))
 
 
 def _single(name, value):

@@ -176,14 +176,21 @@ def by_condition(results):
     Parameters
     ----------
     results : dict of Cell to dict
-        Each scheme's of one factor.
 
     Returns
     -------
     dict of (str, str, float) to list of dict
+
+    Raises
+    ------
+    ValueError
+        Cells of one protocol, scheme and pruning differ in more than their seed.
     """
-    groups = {}
+    groups, firsts = {}, {}
     for cell, result in results.items():
+        first = firsts.setdefault(cell[:3], cell)
+        if first != cell._replace(seed=first.seed):
+            raise ValueError(f"results must differ in seeds alone, got {first} and {cell}")
         groups.setdefault(cell[:3], []).append(result)
     return groups
 

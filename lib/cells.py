@@ -23,7 +23,7 @@ from lib._checks import (
     check_counts,
     check_number,
 )
-from lib._encoding import digest
+from lib._encoding import MEAN, digest
 from lib._files import write_bytes
 from lib._labelled import LabelledImages
 from lib._networks import VERSION as NETWORK_VERSION
@@ -45,6 +45,8 @@ class Cell(NamedTuple):
     seed : int
     factor : float
         What coefficients are multiplied by before anything reads them.
+    mean : float
+        What is subtracted of what is read, see `classify.inputs`.
     """
 
     protocol: str
@@ -52,6 +54,7 @@ class Cell(NamedTuple):
     cutoff: float
     seed: int
     factor: float = 1.0
+    mean: float = MEAN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,8 +154,11 @@ class Experiment:
 
     def path(self, cell):
         """File of a cell."""
-        cutoff, factor = (repr(float(x)).removesuffix(".0") for x in (cell.cutoff, cell.factor))
+        cutoff, factor, mean = (
+            repr(float(x)).removesuffix(".0") for x in (cell.cutoff, cell.factor, cell.mean)
+        )
         scaled = f"-x{factor}" if cell.factor != 1 else ""
+        scaled += f"-m{mean}" if cell.mean != MEAN else ""
         name = f"{cell.scheme}-{cell.protocol}-c{cutoff}{scaled}-s{cell.seed}"
         return self.folder / "cells" / f"{name}-e{self.epochs}-{self.precision}.json"
 
@@ -195,10 +201,14 @@ class Experiment:
         check_choice("protocol", cell.protocol, classify.RECIPES)
         cutoff, seed = check_number("cutoff", cell.cutoff, 0), check_count("seed", cell.seed, 0)
         factor = check_number("factor", cell.factor, 0, open_minimum=True)
-        for name, value, plain in (("cutoff", cutoff, 0), ("factor", factor, 1)):
+        mean = check_number("mean", cell.mean)
+        plains = (("cutoff", cutoff, 0), ("factor", factor, 1), ("mean", mean, MEAN))
+        for name, value, plain in plains:
             if cell.scheme == GREY and value != plain:
                 raise ValueError(f"{name} must be {plain} for grey pixels, got {value}")
-        return cell._replace(cutoff=cutoff, seed=seed, factor=factor)
+        if cell.protocol == "text" and mean != MEAN:
+            raise ValueError(f"mean must be {MEAN} under 'text', which subtracts none, got {mean}")
+        return cell._replace(cutoff=cutoff, seed=seed, factor=factor, mean=mean)
 
     def run(self, cell, progress=False):
         """Result of a cell: what is kept, or a network trained now.
@@ -231,8 +241,8 @@ class Experiment:
         start = time.perf_counter()
         about = self.about(cell)
         path = self.path(cell)
-        reading = cell.protocol, cell.cutoff, self.input_size
-        if cell.cutoff and not any(classify.pruning_changes(part, *reading) for part in x):
+        reading = self._reading(cell)
+        if cell.cutoff and not any(classify.pruning_changes(part, **reading) for part in x):
             # The same inputs and the same seed: the network would be the same, bit by bit.
             result = self.run(cell._replace(cutoff=0.0), progress)
             result |= {"about": about, "seconds": 0.0}
@@ -268,9 +278,7 @@ class Experiment:
             x[1],
             self.test.labels,
             len(self.train.classes),
-            cell.protocol,
-            cutoff=cell.cutoff,
-            size=self.input_size,
+            **self._reading(cell),
             epochs=self.epochs,
             seed=cell.seed,
             batch=self.batch,
@@ -291,7 +299,15 @@ class Experiment:
         x = self.codes(cell.scheme, cell.protocol)
         if cell.factor != 1:
             x = [part.scaled(cell.factor) for part in x]
-        return x, classify.kept_values(x[1], cell.protocol, cell.cutoff, self.input_size)
+        return x, classify.kept_values(x[1], **self._reading(cell))
+
+    def _reading(self, cell):
+        return {
+            "protocol": cell.protocol,
+            "cutoff": cell.cutoff,
+            "size": self.input_size,
+            "mean": cell.mean,
+        }
 
 
 def grid(protocols, schemes, cutoffs, seeds):

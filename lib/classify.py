@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from lib._checks import as_array, check_array, check_choice, check_count, check_number
 from lib._encoding import (
+    MEAN,
     Inputs,
     check_reading,
     digest,
@@ -93,6 +94,7 @@ def train(
     *,
     cutoff=0.0,
     size=32,
+    mean=MEAN,
     epochs=100,
     seed=42,
     batch=None,
@@ -119,6 +121,7 @@ def train(
         Network and `RECIPES`.
     cutoff : float
     size : int
+    mean : float
         How sparse codes are read: see `inputs`.
     epochs, seed : int
     batch : int, optional
@@ -158,7 +161,7 @@ def train(
     epochs, seed = check_count("epochs", epochs), check_count("seed", seed, 0)
     device = check_device(device)
     check_choice("precision", precision, PRECISIONS)
-    check_reading(protocol, cutoff, size)
+    check_reading(protocol, cutoff, size, mean)
     memory = _memory(device) if memory is None else check_number("memory", memory, 0)
     x, labels = _check_data("x", x, "labels", labels, n_classes)
     test_x, test_labels = _check_data("test_x", test_x, "test_labels", test_labels, n_classes)
@@ -175,13 +178,14 @@ def train(
     about += [
         float(cutoff),
         int(size),
+        float(mean),
         precision,
         *map(_identity, (x, test_x, labels, test_labels)),
     ]
     about = repr(about)
     n_steps = epochs * (len(x) // recipe.batch + (len(x) % recipe.batch > 1))
     state = Trainer(x.shape[1], n_classes, protocol, seed, recipe, n_steps, device, precision)
-    reading = {"protocol": protocol, "cutoff": cutoff, "size": size}
+    reading = {"protocol": protocol, "cutoff": cutoff, "size": size, "mean": mean}
     x, memory = Inputs.of(x, reading, device, memory)
     test_x, _ = Inputs.of(test_x, reading, device, memory)
     if checkpoint is not None:

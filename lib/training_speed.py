@@ -8,7 +8,7 @@ import torch
 
 from lib import classify
 from lib._checks import check_choice, check_count
-from lib._encoding import Inputs, check_reading, read_codes
+from lib._encoding import MEAN, Inputs, check_reading, read_codes
 from lib._tensors import check_device
 from lib._training import PRECISIONS, Trainer
 
@@ -96,7 +96,7 @@ def images_per_second(
         raise ValueError(f"codes must be of a batch of {batch} images at least, got {len(codes)}")
     device = check_device(device)
     check_choice("precision", precision, PRECISIONS)
-    reading = {"protocol": "code", "cutoff": 0.0, "size": size}
+    reading = {"protocol": "code", "cutoff": 0.0, "size": size, "mean": MEAN}
     check_reading(**reading)
     n_steps = (n_rounds + 1) * n_batches * 4
     recipe = classify.RECIPES["code"]

@@ -250,9 +250,9 @@ def trained(**arguments):
     return training.history, training.predictions
 
 
-def trained_on_codes(cutoff, size, memory, **arguments):
+def trained_on_codes(**arguments):
     arguments |= {"x": CODES, "test_x": CODES, "labels": LABELS, "test_labels": LABELS}
-    return trained(n_classes=3, cutoff=cutoff, size=size, memory=memory, **arguments)
+    return trained(n_classes=3, **arguments)
 
 
 def first_weights(in_channels, n_classes, protocol, seed):
@@ -278,10 +278,10 @@ def dense_codes(starts, positions, values, maps, rows, device):
     return code_store.SparseCodes(starts, positions, values, maps).dense(rows, device)
 
 
-def cell(cutoff, seed, protocol, scheme, factor, **settings):
+def cell(cutoff, seed, protocol, scheme, factor, mean, **settings):
     with tempfile.TemporaryDirectory() as folder, small_networks():
         experiment = cells.Experiment(FEW, FEW, {"few": ATOMS}, Path(folder), **settings)
-        result = experiment.run(cells.Cell(protocol, scheme, cutoff, seed, factor))
+        result = experiment.run(cells.Cell(protocol, scheme, cutoff, seed, factor, mean))
     return result["history"], result["kept"], result["predictions"]
 
 
@@ -693,18 +693,19 @@ CALLS = {
         },
     ),
     "classify.inputs": Call(
-        classify.inputs, {"batch": DENSE, "protocol": "code", "cutoff": 0.25, "size": 4}
+        classify.inputs,
+        {"batch": DENSE, "protocol": "code", "cutoff": 0.25, "size": 4, "mean": 0.1},
     ),
     "classify.inputs of the text": Call(
         classify.inputs, {"batch": torch.tensor(DENSE), "protocol": "text", "cutoff": 0.25}
     ),
     "classify.kept_values": Call(
         lambda **settings: classify.kept_values(CODES, **settings),
-        {"protocol": "code", "cutoff": 0.25, "size": 4, "n": 3},
+        {"protocol": "code", "cutoff": 0.25, "size": 4, "n": 3, "mean": 0.1},
     ),
     "classify.pruned_share": Call(
         lambda **settings: classify.pruned_share(CODES, **settings),
-        {"protocol": "code", "cutoff": 0.25, "size": 4, "n": 3},
+        {"protocol": "code", "cutoff": 0.25, "size": 4, "n": 3, "mean": 0.1},
     ),
     "classify.resnet18": Call(
         first_weights,
@@ -720,7 +721,8 @@ CALLS = {
         },
     ),
     "classify.train on codes": Call(
-        trained_on_codes, {"cutoff": 0.25, "size": 4, "memory": 1e6, **CPU, **TRAINING}
+        trained_on_codes,
+        {"cutoff": 0.25, "size": 4, "mean": 0.1, "memory": 1e6, **CPU, **TRAINING},
     ),
     "classify.evaluate": Call(
         lambda **arguments: classify.evaluate(
@@ -767,7 +769,7 @@ CALLS = {
     ),
     "classify.pruning_changes": Call(
         lambda **settings: classify.pruning_changes(CODES, **settings),
-        {"protocol": "code", "cutoff": 0.25, "size": 4},
+        {"protocol": "code", "cutoff": 0.25, "size": 4, "mean": 0.1},
     ),
     "cells.grid": Call(
         lambda cutoffs, seeds: cells.grid(["code"], ["few", "grey"], cutoffs, seeds),
@@ -777,8 +779,8 @@ CALLS = {
         cell,
         {
             **{"cutoff": 0.25, "seed": 1, "protocol": "code", "scheme": "few", "size": 8},
-            **{"factor": 1.5, "input_size": 4, "epochs": 1, "batch": 2, "precision": "float32"},
-            **{"device": "cpu", "chunk": 3},
+            **{"factor": 1.5, "mean": 0.1, "input_size": 4, "epochs": 1, "batch": 2},
+            **{"precision": "float32", "device": "cpu", "chunk": 3},
         },
     ),
     "cell_table.table_claims": Call(

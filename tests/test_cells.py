@@ -117,7 +117,7 @@ def test_a_network_that_reads_the_same_is_not_trained_twice(experiment, monkeypa
     assert again["seconds"] == 0 < plain["seconds"]
     assert again | {"about": 0, "seconds": 0} == plain | {"about": 0, "seconds": 0}
     # And it is the result that training would have had.
-    monkeypatch.setattr(classify, "pruning_changes", lambda *_: True)
+    monkeypatch.setattr(classify, "pruning_changes", lambda *_, **__: True)
     experiment.path(cell).unlink()
     assert experiment.run(cell) | {"seconds": 0} == again | {"seconds": 0}
 
@@ -134,6 +134,29 @@ def test_a_network_on_multiplied_codes_reads_them_so(experiment):
     assert found["predictions"] == expected.predictions.tolist()
     assert found["history"]["test_loss"] == expected.history["test_loss"].tolist()
     assert found["history"] != experiment.run(plain)["history"]
+
+
+def test_a_network_on_codes_without_a_mean_reads_and_prunes_them_so(experiment):
+    plain, centred = (Cell("code", "het_after", 0.5, 42, mean=mean) for mean in (0.5, 0.0))
+    assert experiment.path(plain) != experiment.path(centred)
+    found = experiment.run(centred)
+    assert experiment.read(plain) is None
+    codes, labels = experiment.codes("het_after", "code"), experiment.train.labels
+    settings = {"cutoff": 0.5, "size": 8, "epochs": 2, "batch": 12, "seed": 42, "mean": 0.0}
+    expected = classify.train(codes[0], labels, codes[1], experiment.test.labels, 10, **settings)
+    assert found["history"]["test_loss"] == expected.history["test_loss"].tolist()
+    # With the released mean, pruning changes nothing here, and without one it does.
+    assert found["kept"] < experiment.run(centred._replace(cutoff=0.0))["kept"]
+    assert experiment.run(plain)["seconds"] == 0
+
+
+def test_conditions_are_of_one_factor_and_mean():
+    cell = Cell("code", "het_after", 0.5, 42)
+    groups = cell_table.by_condition({cell: {"n": 1}, cell._replace(seed=43): {"n": 2}})
+    assert groups == {("code", "het_after", 0.5): [{"n": 1}, {"n": 2}]}
+    for other in (cell._replace(factor=2.0), cell._replace(mean=0.0)):
+        with pytest.raises(ValueError, match="results must differ in seeds alone"):
+            cell_table.by_condition({cell: {}, other: {}})
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}"])
@@ -195,6 +218,9 @@ def test_a_killed_cell_goes_on_after_its_last_epoch(experiment, monkeypatch):
         (Cell("code", "het_before", 0.0, 42), "scheme must be"),
         (Cell("code", "grey", 0.25, 42), "cutoff must be 0"),
         (Cell("code", "grey", 0.0, 42, 2.0), "factor must be 1"),
+        (Cell("code", "grey", 0.0, 42, mean=0.0), "mean must be 0.5 for grey"),
+        (Cell("text", "het_after", 0.0, 42, mean=0.0), "mean must be 0.5 under 'text'"),
+        (Cell("code", "het_after", 0.0, 42, mean=np.nan), "mean must be a finite number"),
         (Cell("code", "grey", 0.0, -1), "seed must be"),
     ],
 )

@@ -221,6 +221,29 @@ def test_inputs_prune_after_normalisation():
     assert classify.inputs(batch, "text", 0.7)[0, 0, 0].tolist() == [1, 0, 0, 0]
 
 
+def test_without_a_mean_zeros_stay_zeros_and_magnitudes_are_pruned():
+    batch = torch.zeros(2, 1, 4, 4)
+    batch[:, 0, 0, :3] = torch.tensor([[0.4, 0.3, -0.15], [0.04, 0.03, -0.015]])
+    x = classify.inputs(batch, "code", 0, size=4, mean=0)
+    torch.testing.assert_close(x, batch / 0.225, rtol=2**-10, atol=0)
+    pruned = classify.inputs(batch, "code", 0.5, size=4, mean=0)
+    # Half of 0.4 and of 0.04.
+    least = torch.tensor([0.2, 0.02])[:, None, None, None]
+    assert torch.equal(pruned, torch.where(batch.abs() >= least, x, 0))
+
+
+def test_without_a_mean_a_network_reads_what_padding_with_zeros_of_the_code_would_give():
+    network = classify.resnet18(3, 4, "code", 0).double()
+    codes = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)).double()
+    codes[codes.abs() < 1] = 0
+    released = (codes - 0.5) / 0.225
+    padded = torch.nn.functional.pad(released, (1, 1, 1, 1), value=-0.5 / 0.225)
+    weight = network.conv1.weight
+    expected = network.bn1(torch.nn.functional.conv2d(padded, weight))
+    torch.testing.assert_close(network.bn1(network.conv1(codes / 0.225)), expected)
+    assert (network.bn1(network.conv1(released)) - expected).abs().max() > 0.1
+
+
 @pytest.fixture
 def stored(tmp_path):
     """Codes of eight digits by six random atoms, and what they were made of."""
@@ -268,7 +291,7 @@ def test_checkpoint_knows_how_codes_are_read(stored, tmp_path):
     found, labels = stored[3].load(), stored[0].labels
     settings = {"size": 8, "epochs": 1, "batch": 4, "checkpoint": tmp_path / "state.pt"}
     classify.train(found, labels, found, labels, 10, **settings)
-    for change in ({"cutoff": 0.5}, {"size": 6}, {"precision": "bfloat16"}):
+    for change in ({"cutoff": 0.5}, {"size": 6}, {"mean": 0.0}, {"precision": "bfloat16"}):
         with pytest.raises(ValueError, match="checkpoint must be of the same settings"):
             classify.train(found, labels, found, labels, 10, **settings | change)
 
@@ -294,6 +317,9 @@ def test_kept_values_are_those_of_the_code_or_none(tmp_path):
     assert classify.kept_values(codes, "code", 0, 4) == 1.5
     assert classify.kept_values(codes, "code", 0.15, 4) == 1.5
     assert classify.kept_values(codes, "code", 0.25, 4) == 1.0
+    # Without a mean, 0.3 is below a quarter of 3, and nothing is below a quarter of 0.4.
+    assert classify.kept_values(codes, "code", 0, 4, mean=0) == 1.5
+    assert classify.kept_values(codes, "code", 0.25, 4, mean=0) == 1.0
 
 
 def test_ways_to_feed_a_network_are_all_timed(stored, tmp_path):
@@ -301,7 +327,7 @@ def test_ways_to_feed_a_network_are_all_timed(stored, tmp_path):
     files = tmp_path / "released"
     files.mkdir()
     assert training_speed.write_released(codes, files) > 4 * 6 * 16 * 16
-    reading = {"protocol": "code", "cutoff": 0.0, "size": 8}
+    reading = {"protocol": "code", "cutoff": 0.0, "size": 8, "mean": 0.5}
     rows = torch.tensor([5, 0, 5])
     ways = [classify.Inputs(None, codes, reading), training_speed._Files(files, reading)]
     assert torch.equal(*(way.batch(rows, "cpu") for way in ways))
