@@ -255,10 +255,7 @@ def table_claims(accuracies, losses, test_size):
         found["cls-table"] = {"largest_difference": abs(largest), "n_cells": len(differences)}
         found["cls-table"] |= {"mean_difference": float(np.mean(differences))}
     if set(TABLE_1) <= set(losses):
-        found["cls-robust"] = {}
-        for name in TABLE_1:
-            keys = (name, f"{name}_low", f"{name}_high")
-            found["cls-robust"] |= dict(zip(keys, losses[name], strict=True))
+        found["cls-robust"] = _lost(losses)
     if plain[GREY]:
         found["cls-raw"] = _final(GREY, plain[GREY])
         found["cls-raw"] |= {name: a.final for name, a in plain.items() if a}
@@ -268,6 +265,15 @@ def table_claims(accuracies, losses, test_size):
 def _final(name, accuracy):
     """An accuracy after the last epoch, with its interval, as a claim's values."""
     return {name: accuracy.final, f"{name}_low": accuracy.low, f"{name}_high": accuracy.high}
+
+
+def _lost(losses):
+    """Losses of the schemes of Table 1, with their intervals, as a claim's values."""
+    values = {}
+    for name in TABLE_1:
+        keys = (name, f"{name}_low", f"{name}_high")
+        values |= dict(zip(keys, losses[name], strict=True))
+    return values
 
 
 def scale_claims(accuracies, larger, factors):
@@ -285,14 +291,47 @@ def scale_claims(accuracies, larger, factors):
     dict of str to dict of str to float
         By claim: accuracies in % after the last epoch, their intervals, and the factors.
     """
+    values = _beside(accuracies, larger, "larger")
+    if not values:
+        return {}
+    return {"cls-scale": values | {f"{name}_factor": factors[name] for name in LEARNED}}
+
+
+def frame_claims(accuracies, unframed, losses):
+    """Values for the claims on codes of which nothing is subtracted, if their cells are there.
+
+    Parameters
+    ----------
+    accuracies, unframed : dict of (str, float) to Accuracy
+        By scheme and pruning, of one protocol: as the released code normalises codes, and with a
+        mean of 0.
+    losses : dict of str to (float, float, float)
+        By scheme, from `losses` of the latter.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        By claim: accuracies in % after the last epoch and their intervals, or losses in percentage
+        points and theirs; and the number of seeds with a mean of 0.
+    """
+    found = {}
+    if values := _beside(accuracies, unframed, "unframed"):
+        found["cls-frame"] = values
+    if set(TABLE_1) <= set(losses):
+        found["cls-magnitude"] = _lost(losses)
+    seeds = {"n_seeds": max((len(a.seeds) for a in unframed.values()), default=0)}
+    return {claim: values | seeds for claim, values in found.items()}
+
+
+def _beside(accuracies, others, suffix):
+    """Accuracies on codes after learning, with their intervals, beside others of theirs."""
     values = {}
     for name in LEARNED:
         key = (name, 0.0)
-        if key not in accuracies or key not in larger:
+        if key not in accuracies or key not in others:
             return {}
-        values |= _final(name, accuracies[key]) | _final(f"{name}_larger", larger[key])
-        values[f"{name}_factor"] = factors[name]
-    return {"cls-scale": values}
+        values |= _final(name, accuracies[key]) | _final(f"{name}_{suffix}", others[key])
+    return values
 
 
 def text_claims(accuracies, test_labels):

@@ -174,7 +174,7 @@ def confusions(matrices, classes):
     return figure
 
 
-def reads(weights, b_theta):
+def reads(weights, b_theta, untrained):
     """How strongly the first layer reads atoms of each bandwidth.
 
     Parameters
@@ -183,8 +183,12 @@ def reads(weights, b_theta):
         By scheme: norm of the first layer's weights for each atom, over the mean of its network.
     b_theta : ndarray (K,)
         Bandwidth of the atoms when they were built, in radians.
+    untrained : ndarray (n_seeds, K)
+        As `weights`, before training; their mean over seeds is shown as a band.
     """
     figure, ax = plt.subplots(figsize=(0.7 * WIDTH, 3.2))
+    start = np.mean(untrained, axis=0)
+    ax.axhspan(start.min(), start.max(), color="0.85", lw=0, label="before training")
     widths = np.unique(b_theta)
     for i, (scheme, values) in enumerate(weights.items()):
         x = np.arange(len(widths)) + 0.8 * (i + 0.5) / len(weights) - 0.4

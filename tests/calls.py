@@ -79,6 +79,7 @@ NO_ARGUMENTS = {
     "takes results": (
         *("ledger.save", "ledger.judge", "cell_table.accuracies", "cell_table.losses"),
         *("cell_table.by_condition", "cell_table.lines", "cell_table.scale_claims"),
+        "cell_table.frame_claims",
         *("scan.changes", "scan.is_trade", "scan.shared_setting"),
     ),
     "takes a function": ("benchmarks.peak_bytes",),

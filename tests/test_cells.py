@@ -410,6 +410,23 @@ def test_scale_claim_needs_all_four_networks():
     assert cell_table.scale_claims(plain, larger, factors) == {}
 
 
+def test_frame_claims_need_their_cells():
+    plain, unframed = (
+        _accuracies(dict.fromkeys(cell_table.TABLE_1, value)) for value in (10.0, 30.0)
+    )
+    losses = dict.fromkeys(cell_table.TABLE_1, (4.0, 2.0, 6.0))
+    values = cell_table.frame_claims(plain, unframed, losses)
+    frame, magnitude = values["cls-frame"], values["cls-magnitude"]
+    assert (frame["hom_after_high"], frame["hom_after_unframed_low"]) == (11, 29)
+    assert [magnitude[f"het_after{part}"] for part in ("", "_low", "_high")] == [4, 2, 6]
+    assert set(magnitude) >= {"het_after", "hom_before", "het_before_low"}
+    assert frame["n_seeds"] == magnitude["n_seeds"] == 1
+    losses.pop("hom_before")
+    assert list(cell_table.frame_claims(plain, unframed, losses)) == ["cls-frame"]
+    unframed.pop(("hom_after", 0.0))
+    assert cell_table.frame_claims(plain, unframed, losses) == {}
+
+
 def test_text_claim_is_against_the_commonest_class():
     labels = np.array([0, 0, 0, 1, 2])
     found = _accuracies({"hom_after": 30.0, "het_after": 40.0, "grey": 50.0})
