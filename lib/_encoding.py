@@ -17,6 +17,8 @@ CODER = {"text": {}, "code": {"max_iter": 250, "tol": 0.1}}
 L1_WEIGHT = {"text": 1.0, "code": 0.5}
 # How the released code normalises what its networks read.
 MEAN, STD = 0.5, 0.225
+# Beyond any code; what is read stays within half precision.
+_LARGEST_MEAN = 1000.0
 
 
 def prepare(images, protocol, size=None):
@@ -123,7 +125,8 @@ def inputs(batch, protocol, cutoff=0.0, size=32, mean=MEAN):
     size : int
         Side under "code".
     mean : float
-        What is subtracted under "code": 0.5 in the released code. With 0, zeros stay zeros.
+        What is subtracted under "code", at most 1000 either way: 0.5 in the released code. With 0,
+        zeros stay zeros.
 
     Returns
     -------
@@ -142,7 +145,12 @@ def check_reading(protocol, cutoff, size, mean):
     check_choice("protocol", protocol, SIZES)
     check_number("cutoff", cutoff, 0, maximum=largest(torch.float32))
     check_count("size", size)
-    check_number("mean", mean)
+    check_mean(mean)
+
+
+def check_mean(mean):
+    """Return what is subtracted of codes as a float, if half precision can hold what is read."""
+    return check_number("mean", mean, -_LARGEST_MEAN, maximum=_LARGEST_MEAN)
 
 
 def read_codes(batch, protocol, cutoff, size, mean):

@@ -23,7 +23,7 @@ from lib._checks import (
     check_counts,
     check_number,
 )
-from lib._encoding import MEAN, digest
+from lib._encoding import MEAN, check_mean, digest
 from lib._files import write_bytes
 from lib._labelled import LabelledImages
 from lib._networks import VERSION as NETWORK_VERSION
@@ -201,7 +201,7 @@ class Experiment:
         check_choice("protocol", cell.protocol, classify.RECIPES)
         cutoff, seed = check_number("cutoff", cell.cutoff, 0), check_count("seed", cell.seed, 0)
         factor = check_number("factor", cell.factor, 0, open_minimum=True)
-        mean = check_number("mean", cell.mean)
+        mean = check_mean(cell.mean)
         plains = (("cutoff", cutoff, 0), ("factor", factor, 1), ("mean", mean, MEAN))
         for name, value, plain in plains:
             if cell.scheme == GREY and value != plain:
