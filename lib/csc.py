@@ -66,12 +66,12 @@ class SparseCode(NamedTuple):
 
 
 class NotFinite(ValueError):
-    """The code of an image is not finite; `image` is its index."""
+    """The code of an image is not finite, or too large to compute with; `image` is its index."""
 
     def __init__(self, image, dtype):
         super().__init__(
             f"images, atoms, lmbda and rho must be of magnitudes with which {dtype} can compute, "
-            f"got a code of image {image} that is not finite"
+            f"got a code of image {image} that is not finite or exceeds {largest(dtype):.3g}"
         )
         self.image = image
 
@@ -154,7 +154,7 @@ def sparse_code(
     ------
     ValueError
         An argument is out of range, not finite or of a wrong shape; `NotFinite` where the code
-        of an image is not finite.
+        of an image is not finite, or larger than `reconstruct` takes.
     """
     images, atoms, device = check_problem(images, atoms, device, dtype)
     n, k = len(images), len(atoms)
@@ -315,12 +315,17 @@ def _collect(results, images, k, settings, sparse, bar):
     coefficients = {} if sparse else images.new_empty((n, k, *images.shape[1:]))
     numbers = {name: np.empty(n) for name in ("objective", "primal", "dual", "rho")}
     numbers |= {"n_iter": np.empty(n, dtype=np.int64), "converged": np.empty(n, dtype=bool)}
+    too_large = np.zeros(n, dtype=bool)
     for r in results:
         # Row by row, which takes no second array of this size.
         rows = torch.linalg.vector_norm(r.coefficients, 1, dim=3)
         penalty = rows.sum(2, dtype=torch.float64) @ weights
+        bounds = rows.flatten(1).amax(1)
+        if (bounds > largest(images.dtype)).any():
+            bounds = torch.linalg.vector_norm(r.coefficients, torch.inf, dim=(1, 2, 3))
         fit = (images[r.images] - r.synthesis).double().square().sum((1, 2)) / 2
         numbers["objective"][r.images] = (fit + settings.lmbda * penalty).cpu().numpy()
+        too_large[r.images] = (bounds > largest(images.dtype)).cpu().numpy()
         for name in ("primal", "dual", "rho", "n_iter", "converged"):
             numbers[name][r.images] = getattr(r, name)
         if sparse:
@@ -330,7 +335,10 @@ def _collect(results, images, k, settings, sparse, bar):
         bar.update(len(fit))
     if sparse:
         coefficients = torch.cat([coefficients[i] for i in sorted(coefficients)]).coalesce()
-    wrong = np.flatnonzero(~np.isfinite(numbers["objective"] + numbers["primal"] + numbers["dual"]))
+    finite = np.isfinite(numbers["objective"] + numbers["primal"] + numbers["dual"])
+    # What is finite may still be what rounding made of an ill-conditioned problem, and nothing
+    # that `reconstruct` would take.
+    wrong = np.flatnonzero(~finite | too_large)
     if len(wrong):
         raise NotFinite(int(wrong[0]), images.dtype)
     numbers = {_FIELD.get(name, name): v for name, v in numbers.items()}

@@ -659,6 +659,21 @@ def test_the_image_whose_code_is_not_finite_is_named():
     assert caught.value.image == 1
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_code_is_refused_where_reconstruction_would_refuse_it(sparse):
+    images = np.random.default_rng(0).random((3, 9, 9))
+    atom = np.full((1, 1, 1), 1e-3)
+    images[1] *= 2e6 / images[1].max()
+    how = {"rho": 1e-6, "sparse": sparse}
+    code = csc.sparse_code(images, atom, 0, **how).coefficients
+    np.testing.assert_allclose(csc.reconstruct(code, atom), images, rtol=0.02)
+    images[1] *= 5e6 / images[1].max()
+    with pytest.raises(csc.NotFinite, match=r"of image 1 .* exceeds 4\.29e\+09") as caught:
+        csc.sparse_code(images, atom, 0, **how)
+    assert caught.value.image == 1
+    assert csc.sparse_code(images, atom, 0, dtype=torch.float64, **how).objective.max() < 1e9
+
+
 @pytest.mark.parametrize(("dtype", "scale"), [(torch.float32, 1e-22), (torch.float64, 1e-160)])
 def test_images_whose_squares_are_lost_are_refused(problem, dtype, scale):
     images, atoms = problem
