@@ -37,8 +37,9 @@ class Iteration:
     relax : float
         Over-relaxation α.
     maps : Tensor (n, K, height, width), optional
-        Coefficients to start from. The dual variable starts where it is if these are the
-        solution: ρ u = λ sign(y), and Dᵀ(s - D y) where y is zero. Both start at zero if not given.
+        Coefficients to start from, on any device. The dual variable starts where it is if these
+        are the solution: ρ u = λ sign(y), and Dᵀ(s - D y) where y is zero. Both start at zero if
+        not given.
 
     Attributes
     ----------
@@ -60,9 +61,9 @@ class Iteration:
             self._levels = levels.expand(bank.n_atoms, 1).contiguous()
             self._ones = images.new_ones(len(images))
         if maps is not None:
-            start = self.w.view(bank.n_atoms, len(images), -1)
-            start.copy_(maps.transpose(0, 1).flatten(2))
-            start.mul_(rho.to(start.dtype)[:, None])
+            start = self.w.view(bank.n_atoms, *images.shape)
+            start.copy_(maps.transpose(0, 1))
+            start.mul_(rho.to(start.dtype)[:, None, None])
             self._sum_y = self._synthesise()
             rest = bank.unwrap(images - self._sum_y / rho.to(start.dtype)[:, None, None])
             bank.workers.map(lambda tile: self._add_dual(tile, rest), bank.tiles(len(images)))

@@ -54,7 +54,7 @@ def unpack(archive, folder, keep):
             if total > _MAX_UNPACKED:
                 raise DataDamaged(f"{archive} claims to unpack to more than {_MAX_UNPACKED} bytes")
             match = re.fullmatch(keep, name)
-            if match is None or _is_hidden(name):
+            if match is None or is_hidden(name):
                 continue
             target = folder / match[1]
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,8 @@ def unpack(archive, folder, keep):
     return folder
 
 
-def _is_hidden(name):
+def is_hidden(name):
+    """Whether a file or folder is hidden, or is what macOS adds, by its path with slashes."""
     return any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
 
 

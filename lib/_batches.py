@@ -47,12 +47,20 @@ class Result(NamedTuple):
     rho: np.ndarray
 
 
+def dense(start, some):
+    """Coefficients to start some images from, a slice of all: a copy if they are sparse."""
+    if not start.is_sparse:
+        return start[some]
+    first, last, _ = some.indices(len(start))
+    return start.narrow_copy(0, first, last - first).to_dense()
+
+
 def batches(images, atoms, settings, rho, start, batch, report):
     """Results as images are done, a batch at a time; `report` is told each iteration."""
     bank = AtomBank(atoms, *images.shape[1:])
     for first in range(0, len(images), batch):
         some = slice(first, first + batch)
-        started = None if start is None else start[some]
+        started = None if start is None else dense(start, some)
         yield from _code(bank, images[some], settings, rho[some], started, first, report)
 
 

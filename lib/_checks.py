@@ -46,6 +46,13 @@ def check_number(name, value, minimum=-np.inf, *, open_minimum=False, maximum=np
     return number
 
 
+def check_flag(name, value):
+    """Return `value` as a bool if it is one."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def check_choice(name, value, choices):
     """Raise ValueError if an argument is not one of some strings."""
     if not isinstance(value, str) or value not in choices:

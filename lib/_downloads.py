@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lib._archives import DataDamaged, unpack
+from lib._archives import DataDamaged, is_hidden, unpack
 from lib._sources import SOURCES
 
 # Left by a process that was killed; a running download is younger.
@@ -43,7 +43,7 @@ def list_files(folder, suffixes=()):
     """
     found = []
     for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        folders[:] = [name for name in folders if not is_hidden(name)]
         for file in files:
             path = Path(parent, file)
             if file.startswith(".") or (suffixes and path.suffix.lower() not in suffixes):

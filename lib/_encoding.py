@@ -1,6 +1,7 @@
 """Labelled images to sparse codes, and codes to what a network reads."""
 
 import hashlib
+import os
 
 import numpy as np
 import torch
@@ -39,8 +40,7 @@ def prepare(images, protocol, size=None):
     check_choice("protocol", protocol, SIZES)
     images = _single("images", images)
     size = SIZES[protocol] if size is None else check_count("size", size, 8)
-    scaled = interpolate(images[:, None], (size, size), mode="bilinear")
-    return codes.contrast_normalise(scaled[:, 0].numpy())
+    return codes.contrast_normalise(_scaled(images, size))
 
 
 def encode(images, atoms, protocol, store, *, size=None, chunk=256, device=None, **settings):
@@ -77,10 +77,10 @@ def encode(images, atoms, protocol, store, *, size=None, chunk=256, device=None,
     settings = _check_settings(
         {"lmbda": codes.PROTOCOLS[protocol].lmbda} | CODER[protocol] | settings
     )
-    constant = np.ptp(images, axis=(1, 2)) == 0
-    if constant.any():
-        raise ValueError(f"images must not be constant, image {int(np.argmax(constant))} is")
     size = SIZES[protocol] if size is None else check_count("size", size, 8)
+    if not isinstance(store, str | os.PathLike):
+        raise ValueError(f"store must be a folder's path, got {store!r}")
+    _check_scaled(images, size, check_count("chunk", chunk))
     check_problem(np.ones((1, size, size), np.float32), atoms, device, torch.float32)
     weight = L1_WEIGHT[protocol]
     about = {
@@ -106,6 +106,24 @@ def encode(images, atoms, protocol, store, *, size=None, chunk=256, device=None,
 
     kept.fill(make)
     return kept
+
+
+def _scaled(images, size):
+    """Images scaled bilinearly, (n, size, size)."""
+    return interpolate(images[:, None], (size, size), mode="bilinear")[:, 0].numpy()
+
+
+def _check_scaled(images, size, chunk):
+    """Refuse images that are constant, or are once they are scaled, a chunk at a time."""
+    for first in range(0, len(images), chunk):
+        some = images[first : first + chunk]
+        constant = np.ptp(some, axis=(1, 2)) == 0
+        constant |= np.ptp(_scaled(torch.from_numpy(some), size), axis=(1, 2)) == 0
+        if constant.any():
+            raise ValueError(
+                f"images must not be constant, image {first + int(np.argmax(constant))} is, "
+                f"at {size} × {size} pixels"
+            )
 
 
 def inputs(batch, protocol, cutoff=0.0, size=32, mean=MEAN):

@@ -1,6 +1,7 @@
 """Images from files and arrays, some of them broken, as grey float32 in [0, 1]."""
 
 import warnings
+import zipfile
 from contextlib import contextmanager
 
 import numpy as np
@@ -110,6 +111,8 @@ def read_arrays(path):
         except (BadImage, FileNotFoundError, PermissionError):
             raise
         except Exception as error:  # readers raise whatever they stumble over
+            if not zipfile.is_zipfile(path):
+                raise BadImage("is no .npz file") from error
             if "pickle" in str(error):
                 raise BadImage("holds Python objects (pickles), which are not loaded") from error
             raise BadImage(f"cannot be read ({error})") from error

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib._archives import DataDamaged
+from lib._archives import DataDamaged, is_hidden
 from lib._checks import check_number
 from lib._downloads import list_files
 from lib._images import (
@@ -202,7 +202,7 @@ def _class_files(folder):
 
 def _class_names(folder):
     names = (entry.name for entry in folder.iterdir() if entry.is_dir())
-    return tuple(sorted(name for name in names if not name.startswith(".")))
+    return tuple(sorted(name for name in names if not is_hidden(name)))
 
 
 def _count(source, split, available, n):

@@ -12,6 +12,9 @@ _HALF_WIDTH = np.sqrt(2 * np.log(2))
 _B_LIMITS = np.deg2rad((2.0, 60.0))
 _F0_LIMITS = (0.1, 0.5)
 _SHIFT_LIMIT = 1 / 3
+# Where a fit is this good, what is left is taken for noise; where stripes are this narrow, they
+# fall between samples of the spectrum, and noise decides θ.
+_GOOD, _NARROW = 0.9, np.deg2rad(8.0)
 
 
 class Grid:
@@ -122,6 +125,24 @@ def starts(grid, pixels, n=3):
     return np.array(chosen)
 
 
+def _expected_theta(grid, y, parameters, error):
+    """Mean of θ under the likelihood of θ and Bθ around a fit of squared error `error`.
+
+    Between two samples of the spectrum, a narrow lobe can turn by degrees and change the atom by
+    next to nothing: the best θ is then anywhere in that range, and its mean in the middle.
+    """
+    theta, b_theta, *rest = parameters
+    thetas = theta + np.deg2rad(np.arange(-8, 8.25, 0.5))
+    widths = np.union1d(np.deg2rad(np.arange(2.0, 11.0)), b_theta)
+    thetas, widths = (axis.ravel() for axis in np.meshgrid(thetas, widths))
+    basis = _subspace(grid.pairs(thetas, widths, *rest))
+    errors = 1 - ((np.swapaxes(basis, -1, -2) @ y) ** 2).sum(axis=-1)
+    # Rounding leaves an error where there is no noise.
+    variance = max(error, 1e-14) / (len(y) - 8)
+    weights = np.exp(-np.maximum(errors - error, 0) / (2 * variance))
+    return weights @ thetas / weights.sum()
+
+
 def fit_one(grid, y, starts):
     """Fit one atom of zero mean and unit norm; a row of `LogGaborFit`."""
     reach = _SHIFT_LIMIT * grid.size
@@ -143,7 +164,9 @@ def fit_one(grid, y, starts):
     fits = [optimize.least_squares(residuals, s, max_nfev=60, **options) for s in starts]
     best = min(fits, key=lambda fit: fit.cost)
     theta, b_theta, f0, *shift = best.x
-    pair = grid.pairs(*best.x)
+    if 1 - 2 * best.cost >= _GOOD and b_theta < _NARROW:
+        theta = _expected_theta(grid, y, best.x, 2 * best.cost)
+    pair = grid.pairs(theta, *best.x[1:])
     basis = np.stack([pair.real, pair.imag, np.ones_like(pair.real)], axis=1)
     even, odd, _ = np.linalg.lstsq(basis, y, rcond=None)[0]
     phase = np.arctan2(odd, even)
@@ -151,7 +174,8 @@ def fit_one(grid, y, starts):
     # A lobe on the other side is the complex conjugate: the phase changes its sign.
     phase = -phase if turns % 2 else phase
     theta -= np.pi * turns
-    theta, phase = (0.0, -phase) if theta >= np.pi else (theta, phase)
+    # But for rounding, π is 0.
+    theta, phase = (0.0, -phase) if theta >= np.pi - 1e-9 else (theta, phase)
     phase = (phase + np.pi) % (2 * np.pi) - np.pi
     converged = best.success and not best.active_mask[:3].any()
     return theta, b_theta, phase, f0, shift, 1 - 2 * best.cost, converged

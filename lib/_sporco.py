@@ -6,7 +6,7 @@ from sporco.admm.cbpdn import ConvBPDN
 
 from lib import _admm
 from lib._atom_bank import AtomBank
-from lib._batches import Result
+from lib._batches import Result, dense
 
 
 def code_one(images, atoms, settings, rho, start):
@@ -27,9 +27,10 @@ def code_one(images, atoms, settings, rho, start):
             # SPORCO's own dual variable for a start, in 0.2.2, asks for λ before it is set.
             bank, own = AtomBank(atoms, *image.shape), torch.tensor(rho[i : i + 1])
             threshold, some = settings.threshold(images), slice(i, i + 1)
-            state = _admm.Iteration(bank, images[some], threshold, own, 1.0, start[some])
-            options["Y0"] = _as_theirs(start[i])
-            options["U0"] = _as_theirs(state.dual().view(start[i].shape) / rho[i])
+            maps = dense(start, some).to(images)
+            state = _admm.Iteration(bank, images[some], threshold, own, 1.0, maps)
+            options["Y0"] = _as_theirs(maps[0])
+            options["U0"] = _as_theirs(state.dual().view(maps[0].shape) / rho[i])
         solver = ConvBPDN(dictionary, image, settings.lmbda, ConvBPDN.Options(options), dimK=0)
         maps = solver.solve().squeeze((2, 3)).transpose(2, 0, 1)
         last = solver.getitstat()

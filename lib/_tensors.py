@@ -18,8 +18,11 @@ def values_of(coefficients):
     return coefficients.coalesce().values() if coefficients.is_sparse else coefficients
 
 
-def check_tensor(name, value, n_axes, device, dtype):
-    """A finite tensor of `n_axes` axes, none of them empty, on a device."""
+def check_tensor(name, value, n_axes, device, dtype, limit=None):
+    """A finite tensor of `n_axes` axes, none of them empty, on a device.
+
+    Its magnitudes are up to `limit`, by default those that `dtype` can compute with.
+    """
     if not isinstance(value, torch.Tensor):
         value = as_array(name, value, "iufb")
         if value.dtype.itemsize > 8:
@@ -43,8 +46,11 @@ def check_tensor(name, value, n_axes, device, dtype):
     low, high = map(float, torch.aminmax(values)) if values.numel() else (0.0, 0.0)
     if not np.isfinite([low, high]).all():
         raise ValueError(f"{name} must be finite in {dtype}, got NaN or infinite values")
-    if max(-low, high) > largest(dtype):
-        raise ValueError(f"{name} must be of magnitudes up to {largest(dtype):.3g} in {dtype}")
+    limit = largest(dtype) if limit is None else limit
+    if max(-low, high) > limit:
+        raise ValueError(
+            f"{name} must be of magnitudes up to {limit:.3g} here, got {max(-low, high):.3g}"
+        )
     return value
 
 
@@ -77,6 +83,8 @@ def check_problem(images, atoms, device, dtype):
     zero = torch.nonzero(atoms.abs().amax((1, 2)) == 0)
     if len(zero):
         raise ValueError(f"atoms must not be zero, got a zero atom at index {int(zero[0])}")
+    # All of them, for what is far smaller than others does no harm.
+    check_squares("atoms", atoms.reshape(1, 1, -1))
     return images, atoms, device
 
 

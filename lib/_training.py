@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import pickle
 from pathlib import Path
 
 import torch
@@ -61,7 +62,8 @@ class Trainer:
             eps=1e-8,
             weight_decay=recipe.weight_decay,
         )
-        # One-cycle also cycles the first beta, as torch does unless told otherwise.
+        # One-cycle also cycles the first beta, as torch does unless told otherwise. It is a step
+        # longer than the training: the last one would be made at a rate of nearly nothing.
         self.schedule = (
             lr_scheduler.OneCycleLR(self.optimiser, recipe.rate, total_steps=n_steps + 1)
             if recipe.one_cycle
@@ -69,6 +71,11 @@ class Trainer:
         )
         # Small gradients vanish in float16, not in bfloat16, which has float32's exponents.
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
+
+    @property
+    def steps(self):
+        """Steps that were made; in float16, those whose gradients overflow are not."""
+        return self.schedule.last_epoch
 
     @property
     def _parts(self):
@@ -94,9 +101,12 @@ class Trainer:
             scores = self.model(some)
         loss = cross_entropy(scores.float(), truth)
         self.scaler.scale(loss).backward()
+        before = self.scaler.get_scale()
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        self.schedule.step()
+        # Where gradients overflowed, no step was made: the schedule waits for the next.
+        if self.scaler.get_scale() >= before:
+            self.schedule.step()
         return loss.detach(), scores.detach()
 
     def save(self, path, about):
@@ -116,11 +126,14 @@ class Trainer:
         if hashlib.sha256(data).digest() != digest:
             raise CheckpointError(f"checkpoint {path} is damaged: delete it to start anew")
         # Adam counts its steps on the host; from a device it would fetch them in every step.
-        stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        if stored["about"] != about:
+        try:
+            stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            raise CheckpointError(f"checkpoint {path} is none of a training: {error}") from error
+        if not isinstance(stored, dict) or stored.get("about") != about:
             raise CheckpointError(
                 f"checkpoint must be of the same settings and data, {path} is of "
-                f"{stored['about']}, not {about}"
+                f"{stored.get('about') if isinstance(stored, dict) else stored}, not {about}"
             )
         for name, part in self._parts.items():
             part.load_state_dict(stored[name])

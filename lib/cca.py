@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from lib._checks import check_array, check_count, check_number, check_recordings
+from lib._checks import check_array, check_count, check_flag, check_number, check_recordings
 from lib.lags import LagBlocks, LagCovariance
 
 _CHUNK = 1 << 14
@@ -197,8 +197,7 @@ class PastFutureCCA(TransformerMixin, BaseEstimator):
         if self.rank is not None:
             check_count("rank", self.rank)
         check_number("ridge", self.ridge, 0.0)
-        if not isinstance(self.center, bool):
-            raise ValueError(f"center must be True or False, got {self.center!r}")
+        check_flag("center", self.center)
 
     def _learn(self, covariance):
         blocks = covariance.blocks(center=self.center)

@@ -21,6 +21,7 @@ from lib._checks import (
     check_choice,
     check_count,
     check_counts,
+    check_flag,
     check_number,
 )
 from lib._encoding import MEAN, check_mean, digest
@@ -153,14 +154,15 @@ class Experiment:
         ]
 
     def path(self, cell):
-        """File of a cell."""
+        """File of a cell, whose name is another's for no other settings."""
         cutoff, factor, mean = (
             repr(float(x)).removesuffix(".0") for x in (cell.cutoff, cell.factor, cell.mean)
         )
         scaled = f"-x{factor}" if cell.factor != 1 else ""
         scaled += f"-m{mean}" if cell.mean != MEAN else ""
         name = f"{cell.scheme}-{cell.protocol}-c{cutoff}{scaled}-s{cell.seed}"
-        return self.folder / "cells" / f"{name}-e{self.epochs}-{self.precision}.json"
+        name += f"-e{self.epochs}-{self.precision}-{_hash(self.about(cell))[:8]}"
+        return self.folder / "cells" / f"{name}.json"
 
     def about(self, cell):
         """All that a cell's result depends on."""
@@ -234,7 +236,7 @@ class Experiment:
         ValueError
             The cell is none of this experiment.
         """
-        cell = self.check(cell)
+        cell, progress = self.check(cell), check_flag("progress", progress)
         if (done := self.read(cell)) is not None:
             return done
         x, kept = self._inputs(cell)

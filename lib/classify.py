@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from lib._checks import as_array, check_array, check_choice, check_count, check_number
+from lib._checks import as_array, check_array, check_choice, check_count, check_flag, check_number
 from lib._encoding import (
     MEAN,
     Inputs,
@@ -27,6 +27,7 @@ from lib._encoding import (
 )
 from lib._files import check_folder
 from lib._networks import RECIPES, Recipe, resnet18
+from lib._networks import VERSION as NETWORK_VERSION
 from lib._tensors import check_device, check_tensor, free_bytes
 from lib._training import PRECISIONS, Trainer, autocast, repeatable
 from lib.code_store import SparseCodes
@@ -152,19 +153,24 @@ def train(
         Labels, images or settings do not fit each other; CheckpointError if the checkpoint is
         damaged or of others.
     FloatingPointError
-        The network is no longer finite.
+        The network is no longer finite, or no step could be made in float16.
     OSError
         The folder of the checkpoint takes no file.
     """
     check_choice("protocol", protocol, RECIPES)
     recipe = _recipe(protocol, batch, changes)
     epochs, seed = check_count("epochs", epochs), check_count("seed", seed, 0)
-    device = check_device(device)
+    device, progress = check_device(device), check_flag("progress", progress)
     check_choice("precision", precision, PRECISIONS)
     check_reading(protocol, cutoff, size, mean)
     memory = _memory(device) if memory is None else check_number("memory", memory, 0)
     x, labels = _check_data("x", x, "labels", labels, n_classes)
     test_x, test_labels = _check_data("test_x", test_x, "test_labels", test_labels, n_classes)
+    if isinstance(x, SparseCodes) != isinstance(test_x, SparseCodes):
+        raise ValueError(
+            "test_x must be SparseCodes if x is, and a tensor if not, for both to be read alike, "
+            f"got {type(test_x).__name__} beside {type(x).__name__}"
+        )
     if tuple(x.shape[1:]) != tuple(test_x.shape[1:]):
         raise ValueError(
             f"test_x must have images of shape {tuple(x.shape[1:])}, got {tuple(test_x.shape[1:])}"
@@ -174,7 +180,17 @@ def train(
     _check_precision(precision, device, protocol, size if _resized(x, protocol) else x.shape[-2:])
     if checkpoint is not None and not isinstance(checkpoint, str | os.PathLike):
         raise ValueError(f"checkpoint must be a path, got {checkpoint!r}")
-    about = [protocol, list(map(str, recipe)), epochs, seed, int(n_classes), *map(int, x.shape)]
+    if checkpoint is not None and Path(checkpoint).is_dir():
+        raise ValueError(f"checkpoint must be a file's path, got {checkpoint!r}, a folder")
+    about = [
+        NETWORK_VERSION,
+        protocol,
+        list(map(str, recipe)),
+        epochs,
+        seed,
+        int(n_classes),
+        *map(int, x.shape),
+    ]
     about += [
         float(cutoff),
         int(size),
@@ -206,6 +222,11 @@ def train(
         state.predictions = torch.from_numpy(result.predictions)
         if checkpoint is not None:
             state.save(checkpoint, about)
+    if not state.steps:
+        raise FloatingPointError(
+            f"no step had gradients that are finite in {precision}: take more epochs, or another "
+            "precision"
+        )
     columns = np.array(state.history).T
     history = dict(zip(HISTORY, columns, strict=True))
     return Training(state.model, history, state.predictions.numpy())

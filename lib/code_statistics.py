@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from lib import codes, datasets
-from lib._checks import as_array, check_array, check_count, check_rng
+from lib._checks import as_array, check_array, check_count, check_flag, check_rng
 from lib.orientation import CurveFit, fit_curve
 
 # Bins of the published histograms of magnitudes; fits compare curves with their left edges.
@@ -174,6 +174,7 @@ def count_codes(images, atoms, theta, n_theta, lmbda, *, edges=EDGES, rescale=Fa
     atoms = check_array("atoms", atoms, (None, None, None))
     own = nearest_orientation(check_array("theta", theta, (len(atoms),)), n_theta)
     edges = _check_edges(edges)
+    rescale = check_flag("rescale", rescale)
     rows = []
     for code in codes.iter_codes(images, atoms, lmbda, **settings):
         coefficients = code.coefficients.coalesce()

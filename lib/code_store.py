@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lib._checks import as_array, check_count, check_counts, check_number
+from lib._checks import as_array, check_count, check_counts, check_flag, check_number
 from lib._files import write_bytes
 from lib._tensors import check_device, check_tensor
 
@@ -62,6 +62,11 @@ class SparseCodes:
         ends = starts.ndim == 1 and len(starts) > 1 and (starts[0], starts[-1]) == (0, len(values))
         if not ends or (starts[1:] < starts[:-1]).any():
             raise ValueError(f"starts must ascend from 0 to {len(values)}, the number of values")
+        # Between images they may fall.
+        rising = np.diff(positions.astype(np.int64)) > 0
+        rising[starts[1:-1][(starts[1:-1] > 0) & (starts[1:-1] < len(positions))] - 1] = True
+        if not rising.all():
+            raise ValueError("positions must ascend within each image, each of them once")
         low, high = positions.min(initial=0), positions.max(initial=0)
         if low < 0 or high >= np.prod(maps):
             raise ValueError(f"positions must lie within maps of {maps}, got {low} to {high}")
@@ -91,6 +96,7 @@ class SparseCodes:
         ndarray (n,) float64
             0 where an image has no coefficient, or none above 0, for all others are 0.
         """
+        signed = check_flag("signed", signed)
         found, some = np.zeros(len(self)), np.diff(self.starts) > 0
         if some.any():
             values = self.values if signed else np.abs(self.values)
@@ -241,12 +247,14 @@ class CodeStore:
         list of int
             The chunks that were made.
         """
-        write_bytes(self.folder / "manifest.json", self._manifest.encode())
         made = []
         for i in range(len(self)):
             try:
                 self._read(i)
             except DamagedChunk:
+                # Nothing is written where all is there: others may only be allowed to read.
+                if not made:
+                    write_bytes(self.folder / "manifest.json", self._manifest.encode())
                 self._write(i, make(self.rows(i)))
                 made.append(i)
         return made

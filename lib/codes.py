@@ -12,7 +12,7 @@ import torch
 
 from lib import _admm, _stored_codes, csc, datasets
 from lib._atom_bank import AtomBank, tile_pixels
-from lib._checks import SMALLEST, check_array, check_count, check_number
+from lib._checks import SMALLEST, check_array, check_count, check_flag, check_number
 from lib._files import check_folder
 from lib._stored_codes import ImageCode
 from lib._tensors import check_bright, check_device, check_peaks, check_problem, largest
@@ -227,6 +227,7 @@ def iter_codes(
     atoms = check_array("atoms", atoms, (None, None, None))
     lmbda = check_number("lmbda", lmbda, 0.0)
     device = check_device(device or "cpu")
+    progress = check_flag("progress", progress)
     paths = [None] * len(images)
     if store is not None:
         check_folder(store)
@@ -317,6 +318,7 @@ def convergence(
     at = np.unique(at).astype(int).tolist()
     lmbda = check_number("lmbda", lmbda, 0.0, maximum=largest(dtype))
     rho = 50 * lmbda + 1 if rho is None else check_number("rho", rho, 1e-9)
+    auto_rho = check_flag("auto_rho", auto_rho)
     images, atoms, device = check_problem(images, atoms, device, dtype)
     check_peaks(images)
     bank = AtomBank(atoms, *images.shape[1:])

@@ -16,7 +16,7 @@ import torch
 
 from lib._atom_bank import AtomBank
 from lib._batches import Settings, batches
-from lib._checks import as_array, check_array, check_count, check_number
+from lib._checks import as_array, check_array, check_count, check_flag, check_number
 from lib._tensors import (
     check_coefficients,
     check_fit,
@@ -130,7 +130,8 @@ def sparse_code(
         Over-relaxation, between 0 and 2.
     start : ndarray or Tensor (n, K, height, width), optional
         Coefficients to start from, for instance of another λ. The dual variable then starts at
-        what it is if they are the solution. Both start at zero if not given.
+        what it is if they are the solution. Both start at zero if not given. Sparse ones are made
+        dense for the images that are worked on.
     sparse : bool
         Return the coefficients as a sparse COO tensor, which is all that is then kept of them.
     memory : float, optional
@@ -172,13 +173,14 @@ def sparse_code(
         raise ValueError(f"relax must be below 2, got {relax}")
     rho = as_array("rho", 50 * lmbda + 1 if rho is None else rho)
     rho = _check_vector("rho", np.broadcast_to(rho, n) if rho.ndim == 0 else rho, n, 0, True)
-    start = _check_start(start, images, k, device, dtype)
+    start = _check_start(start, images, k)
+    auto_rho, sparse = check_flag("auto_rho", auto_rho), check_flag("sparse", sparse)
     size = images[0].numel() * k * images.element_size()
     memory = _check_memory(memory, device, 0 if sparse else n * size)
     if solver not in SOLVERS:
         raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, got {solver!r}")
-    settings = Settings(lmbda, weights, max_iter, tol, bool(auto_rho), relax)
-    with _bar(n, progress) as bar:
+    settings = Settings(lmbda, weights, max_iter, tol, auto_rho, relax)
+    with _bar(n, check_flag("progress", progress)) as bar:
         if solver == "sporco":
             from lib._sporco import code_one
 
@@ -281,6 +283,7 @@ def prune(coefficients, cutoff, *, relative=False):
     """
     coefficients = check_coefficients(coefficients)
     cutoff = check_number("cutoff", cutoff, 0)
+    relative = check_flag("relative", relative)
     pruned = []
     for x in coefficients:
         values = values_of(x)
@@ -355,14 +358,22 @@ def _check_vector(name, value, n, minimum, open_minimum=False):
     return vector
 
 
-def _check_start(start, images, k, device, dtype):
+def _check_start(start, images, k):
+    """Coefficients to start from, on their own device, and sparse if they are.
+
+    They are made dense, and brought to where the work is, with the images that they belong to.
+    """
     if start is None:
         return None
-    start = check_tensor("start", start, 4, device, dtype).to_dense()
+    own, device = images.dtype, "cpu"
+    if isinstance(start, torch.Tensor):
+        own = start.dtype if start.dtype in (torch.float32, torch.float64) else own
+        device = start.device
+    start = check_tensor("start", start, 4, device, own, limit=largest(images.dtype))
     wanted = (len(images), k, *images.shape[1:])
     if tuple(start.shape) != wanted:
         raise ValueError(f"start must have shape {wanted}, got {tuple(start.shape)}")
-    return start
+    return start.coalesce() if start.is_sparse else start
 
 
 def _check_memory(memory, device, result):

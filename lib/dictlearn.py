@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from lib import csc
-from lib._checks import check_array, check_count, check_number, check_rng
+from lib._checks import check_array, check_count, check_flag, check_number, check_rng
 from lib._files import check_folder, write_bytes
 from lib._tensors import check_coefficients, check_device, check_tensor
 
@@ -137,11 +137,12 @@ def learn_dictionary(
     if held_out is not None:
         held_out = _check_images("held_out", held_out, dtype)
     rng = check_rng(rng)
+    progress = check_flag("progress", progress)
     coder = {
         "max_iter": check_count("max_iter", max_iter),
         "tol": check_number("tol", tol, 0),
         "rho": None if rho is None else check_number("rho", rho, 0, open_minimum=True),
-        "auto_rho": bool(auto_rho),
+        "auto_rho": check_flag("auto_rho", auto_rho),
         "relax": check_number("relax", relax, 0, open_minimum=True),
     }
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lib._checks import LARGEST, SMALLEST, check_array, check_count, check_recordings
+from lib._checks import LARGEST, SMALLEST, check_array, check_count, check_flag, check_recordings
 from lib._stacks import LagSums, restacked, stacks
 
 # Samples that are searched at a time for one that is not finite.
@@ -195,6 +195,7 @@ class LagCovariance:
         -------
         LagBlocks
         """
+        center = check_flag("center", center)
         self._require_windows()
         if center:
             moment = self._moment - np.multiply.outer(self._sum, self._sum) / self.n_windows

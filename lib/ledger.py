@@ -49,6 +49,8 @@ class Claim(NamedTuple):
         The paper's own value.
     needs : str or None
         Data that may be missing, and without which the claim stays unmeasured.
+    needs_for : dict of str to str or None
+        Such data without which some values are missing: by how their names start.
     if_run : str or None
         What a run may leave out, and the claim with it.
     figure : str or None
@@ -69,6 +71,11 @@ class Claim(NamedTuple):
     if_run: str | None = None
     figure: str | None = None
     rests_on: str | None = None
+    needs_for: dict | None = None
+
+    def may_lack(self, value):
+        """Whether a value needs data that may be missing."""
+        return bool(self.needs) or value.startswith(tuple(self.needs_for or ()))
 
 
 class Verdict(NamedTuple):
@@ -143,8 +150,11 @@ def load_claims(path=CLAIMS):
         wrong = set(entry) - set(Claim._fields) or required - set(entry)
         if wrong:
             raise ValueError(f"claim {name}: fields {sorted(wrong)} are unknown or missing")
-        values = [value for value in entry.values() if value is not None]
-        if not all(isinstance(value, str) for value in values):
+        needs_for = entry.get("needs_for") or {}
+        if not isinstance(needs_for, dict):
+            raise ValueError(f"claim {name}: needs_for must name values and what they need")
+        texts = [value for key, value in entry.items() if key != "needs_for" and value is not None]
+        if not all(isinstance(text, str) for text in (*texts, *needs_for, *needs_for.values())):
             raise ValueError(f"claim {name}: every field must be text")
         claim = Claim(**entry)
         if name in claims:
@@ -324,7 +334,7 @@ def compare(folder, reference=RESULTS, *, claims=CLAIMS, rtol=1e-3, atol=1e-9):
         then what the claims' rules make of both.
     differing : int
         Values of the same preset that differ by more than ``atol + rtol * |reference|`` or are
-        missing on one side.
+        missing on one side, unless they need data that may be missing.
 
     Raises
     ------
@@ -351,10 +361,11 @@ def compare(folder, reference=RESULTS, *, claims=CLAIMS, rtol=1e-3, atol=1e-9):
                 a, b = before.get(name), now.get(name)
                 both = a is not None and b is not None
                 agree = both and abs(b - a) <= atol + rtol * abs(a)
-                differing += key == beside and not agree
+                lacked = not both and claim in known and known[claim].may_lack(name)
+                differing += key == beside and not agree and not lacked
                 numbers = ("-" if x is None else f"{x:.6g}" for x in (a, b))
                 difference = f"{b - a:+.2g}" if both else "-"
-                told = "same" if agree else "DIFFERS"
+                told = "same" if agree else NEEDS_DATA if lacked else "DIFFERS"
                 rows.append((claim, name, *numbers, difference, told))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines += [

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtr
 
-from lib._checks import check_array, check_count, check_number, check_rng
+from lib._checks import check_array, check_count, check_flag, check_number, check_rng
 
 _LONGEST = 1e7
 _PER_FWHM = 1 / np.sqrt(8 * np.log(2))
@@ -67,6 +67,7 @@ def moving_edge(
     sign, x, sigma = _eye(speed, time_step, contrast, polarity, n_pixels, spacing, blur)
     background = check_number("background", background)
     rest = check_number("rest", rest, 0.0)
+    reverse = check_flag("reverse", reverse)
     half = _samples(((x.max() + 4 * sigma) / speed + rest) / time_step)
     t = np.arange(-half, half + 1) * time_step
     stimulus = background + sign * contrast * ndtr((speed * t[:, None] - x) / sigma)
@@ -113,6 +114,7 @@ def moving_grating(
     sign, x, sigma = _eye(speed, time_step, contrast, polarity, n_pixels, spacing, blur)
     wavelength = check_number("wavelength", wavelength, 0.0, open_minimum=True)
     background = check_number("background", background)
+    reverse = check_flag("reverse", reverse)
     still = _samples(check_number("rest", rest, 0.0) / time_step)
     moving = _samples(check_count("cycles", cycles) * wavelength / speed / time_step)
     t = np.maximum(np.arange(-still, moving + 1), 0) * time_step

@@ -8,7 +8,7 @@ contour. `lib.loggabor` counts in the same way. Everything here is float64.
 
 import numpy as np
 
-from lib._checks import check_array, check_count, check_number, check_rng
+from lib._checks import check_array, check_count, check_flag, check_number, check_rng
 from lib._fits import (
     CurveFit,
     SpikeAndSlab,
@@ -99,6 +99,7 @@ def orientation_histogram(images, n_bins=18, weighted=False):
         An argument is not allowed.
     """
     n_bins = check_count("n_bins", n_bins, 2)
+    weighted = check_flag("weighted", weighted)
     magnitude, theta = gradients(images)
     shape = magnitude.shape[:-2]
     magnitude = magnitude.reshape(-1, magnitude.shape[-2] * magnitude.shape[-1])
@@ -256,6 +257,7 @@ def expected_histogram(power, n_bins=18, weighted=False):
         Shares of the bins.
     """
     power, n_bins = _check_power(power), check_count("n_bins", n_bins, 2)
+    weighted = check_flag("weighted", weighted)
     down, right = np.meshgrid(*(2 * np.pi * np.fft.fftfreq(n) for n in power.shape), indexing="ij")
     slopes = np.array(
         [np.sin(down) * (1 + np.cos(right)) / 2, np.sin(right) * (1 + np.cos(down)) / 2]

@@ -14,7 +14,7 @@ from scipy.linalg import hankel
 
 from lib import _admm
 from lib._atom_bank import AtomBank
-from lib._checks import check_array, check_count, check_counts, check_number, check_rng
+from lib._checks import check_array, check_count, check_counts, check_flag, check_number, check_rng
 from lib._tensors import check_problem, check_squares, check_tensor, largest
 from lib.cca import PastFutureCCA
 
@@ -26,6 +26,7 @@ def sporco_coder(image, atoms, lmbda, rho=None, *, fast=False):
     from sporco.admm.cbpdn import ConvBPDN
 
     image, atoms, lmbda, rho = _problem(image, atoms, lmbda, rho)
+    fast = check_flag("fast", fast)
     options = {"Verbose": False, "MaxMainIter": 1, "RelStopTol": 0.0, "FastSolve": fast}
     options |= {"rho": rho, "AutoRho": {"Enabled": rho is None}}
     dictionary = np.ascontiguousarray(atoms.numpy(force=True).transpose(1, 2, 0))

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from lib import codes, csc
-from lib._checks import SMALLEST, check_array
+from lib._checks import SMALLEST, check_array, check_flag
 from lib._tensors import check_bright
 
 
@@ -41,6 +41,7 @@ def pruned_measures(images, atoms, lmbda, cutoffs, *, relative=False, **settings
     """
     cutoffs = _check_positive("cutoffs", cutoffs)
     images = check_bright(images)
+    relative = check_flag("relative", relative)
     columns = []
     for image, code in zip(images, codes.iter_codes(images, atoms, lmbda, **settings), strict=True):
         whole = code.coefficients[None]

@@ -13,7 +13,14 @@ from scipy.special import ndtr
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from lib._checks import check_array, check_count, check_number, check_recordings, check_rng
+from lib._checks import (
+    check_array,
+    check_count,
+    check_flag,
+    check_number,
+    check_recordings,
+    check_rng,
+)
 from lib._stacks import batches, convolve, pooled_moments, stacks
 from lib.cca import PastFutureCCA
 from lib.lags import LagBlocks, LagCovariance
@@ -151,8 +158,7 @@ class ReSULayer(TransformerMixin, BaseEstimator):
         for name in ("memory", "horizon", "gap"):
             check_count(name, getattr(self, name))
         check_number("ridge", self.ridge, 0.0)
-        if not isinstance(self.center, bool):
-            raise ValueError(f"center must be True or False, got {self.center!r}")
+        check_flag("center", self.center)
         if len(self.units) == 0:
             raise ValueError("units must hold at least one unit, got none")
         for unit in self.units:
@@ -387,8 +393,7 @@ class ReSUNetwork(TransformerMixin, BaseEstimator):
         if self.normalise not in ("trace", None):
             raise ValueError(f"normalise must be 'trace' or None, got {self.normalise!r}")
         check_number("noise_std", self.noise_std, 0.0)
-        if not isinstance(self.both_directions, bool):
-            raise ValueError(f"both_directions must be True or False, got {self.both_directions!r}")
+        check_flag("both_directions", self.both_directions)
 
     def _samples(self, k, scanning=True):
         """Samples that one output of layer k depends on."""

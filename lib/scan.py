@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lib import codes, csc
-from lib._checks import check_array, check_choice, check_count, check_number
+from lib._checks import check_array, check_choice, check_count, check_flag, check_number
 from lib._files import check_folder, write_bytes
 from lib._stored_codes import digest
 from lib._tensors import check_device, check_squares, check_tensor
@@ -204,6 +204,7 @@ class Scan:
         ValueError
             A parameter is unknown, or a value is not allowed; before work starts.
         """
+        progress = check_flag("progress", progress)
         unknown = set(ranges) - set(Setting._fields)
         if unknown:
             raise ValueError(

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import fft
 
-from lib._checks import check_array, check_count, check_number, check_rng
+from lib._checks import check_array, check_count, check_flag, check_number, check_rng
 
 # Smallest share of the plane that dead leaves may cover in the mean: it takes the inverse of that
 # times some ten leaves to cover an image.
@@ -114,6 +114,7 @@ def scan(contrast, rows, zscore=True, noise_std=0.0, rng=None):
     if contrast.size == 0:
         raise ValueError(f"contrast must not be empty, got shape {contrast.shape}")
     noise_std = check_number("noise_std", noise_std, 0.0)
+    zscore = check_flag("zscore", zscore)
     if noise_std and rng is None:
         raise ValueError(f"rng must be given with noise_std {noise_std}, got None")
     rows = _rows(rows, len(contrast))

@@ -6,6 +6,7 @@ not documented, or `lib` itself refuses by a ``raise`` of its own (no traceback 
 SciPy or torch) that says which argument is wrong. In either case inputs stay as they were.
 """
 
+import inspect
 import linecache
 import math
 import pathlib
@@ -306,3 +307,20 @@ def test_there_are_thousands_of_cases(record_property):
     drawn = EXAMPLES * sum(is_drawn(name, key) for name, key in CASES)
     record_property("cases", listed + drawn)
     assert listed + drawn >= LEAST
+
+
+FLAGS = [
+    (name, flag.name)
+    for name, call in CALLS.items()
+    for flag in inspect.signature(call.function).parameters.values()
+    if isinstance(flag.default, bool)
+]
+
+
+@pytest.mark.parametrize(("name", "flag"), FLAGS)
+def test_a_flag_is_true_or_false(name, flag):
+    call = CALLS[name]
+    for wrong in ("no", 1, None, np.array([True, False]), []):
+        with pytest.raises(ValueError, match=f"^{flag} must be True or False, got"):
+            call.function(**call.arguments | {flag: wrong})
+    call.function(**call.arguments | {flag: np.True_})

@@ -1,5 +1,8 @@
 """Encoding labelled images, training on the codes, and going on where training stopped."""
 
+import hashlib
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -421,3 +424,65 @@ def test_a_gpu_is_told_to_repeat_itself_and_left_as_it_was(digits, monkeypatch):
     classify.train(x[:16], labels[:16], x[:8], labels[:8], 10, epochs=1, batch=8)
     assert set(seen) == {(True, False)}
     assert (cudnn.deterministic, cudnn.benchmark) == before
+
+
+def test_codes_are_tested_on_codes(stored):
+    found, labels = stored[3].load(), stored[0].labels
+    read = classify.inputs(found.dense(range(len(found))), "code", 0, 8)
+    settings = {"size": 8, "epochs": 1, "batch": 4}
+    for x, test_x in ((found, read), (read, found), (found, found.dense(range(len(found))))):
+        with pytest.raises(ValueError, match=r"^test_x must be SparseCodes if x is"):
+            classify.train(x, labels, test_x, labels, 10, **settings)
+
+
+def test_the_schedule_waits_where_float16_overflows(monkeypatch):
+    made, trainers = [], []
+    step, make, scaler = torch.optim.Adam.step, classify.Trainer, torch.amp.GradScaler
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda *a, **k: made.append(1) or step(*a, **k))
+    monkeypatch.setattr(classify, "Trainer", lambda *a: trainers.append(make(*a)) or trainers[-1])
+    x = torch.rand(4, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+
+    def run(scale, epochs):
+        monkeypatch.setattr(
+            torch.amp, "GradScaler", lambda *a, **k: scaler(*a, **k, init_scale=scale)
+        )
+        labels = np.arange(4)
+        classify.train(x, labels, x, labels, 4, batch=4, epochs=epochs, precision="float16")
+
+    run(1.0, 2)
+    assert trainers[-1].steps == len(made) == 2
+    # Halved each time, until gradients are finite.
+    run(2.0**22, 14)
+    assert 0 < trainers[-1].steps == len(made) - 2 < 14
+    with pytest.raises(
+        FloatingPointError, match="no step had gradients that are finite in float16"
+    ):
+        run(2.0**100, 2)
+
+
+def test_encode_names_the_image_that_scaling_makes_constant(tmp_path):
+    images = np.random.default_rng(0).random((6, 32, 32), dtype=np.float32)
+    images[5] = 0
+    images[5, 0, 0] = 1
+    with pytest.raises(ValueError, match="image 5 is, at 8 × 8 pixels"):
+        classify.encode(images, np.ones((1, 3, 3)), "code", tmp_path / "codes", size=8, chunk=2)
+    assert not (tmp_path / "codes").exists()
+    for wrong in (None, 5):
+        with pytest.raises(ValueError, match=r"^store must be a folder's path, got"):
+            classify.encode(images, np.ones((1, 3, 3)), "code", wrong, size=8)
+
+
+def test_a_checkpoint_is_a_file_of_a_training(digits, tmp_path):
+    with pytest.raises(ValueError, match=r"^checkpoint must be a file's path"):
+        _train(digits, checkpoint=tmp_path)
+    path = tmp_path / "state.pt"
+    for content in (b"not of torch", _saved([1]), _saved({"about": "nothing"})):
+        path.write_bytes(hashlib.sha256(content).digest() + content)
+        with pytest.raises(CheckpointError, match=r"^checkpoint "):
+            _train(digits, checkpoint=path)
+
+
+def _saved(what):
+    buffer = io.BytesIO()
+    torch.save(what, buffer)
+    return buffer.getvalue()

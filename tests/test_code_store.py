@@ -147,3 +147,22 @@ def test_largest_of_codes_with_and_without_coefficients():
     assert codes.largest(signed=True).tolist() == [0, 0.5, 0, 0]
     none = SparseCodes(np.zeros(3, int), np.zeros(0, int), np.zeros(0, np.float16), (1, 2, 2))
     assert none.largest().tolist() == [0, 0]
+
+
+def test_what_is_complete_is_not_written_to(tmp_path):
+    codes = _codes()
+    store = _store(tmp_path, codes)
+    store.fill(lambda rows: codes[rows])
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert store.fill(None) == []
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == times
+
+
+@pytest.mark.parametrize("positions", [[1, 1, 0], [3, 1, 0]])
+def test_positions_ascend_within_an_image(positions):
+    values = np.ones(3, np.float16)
+    with pytest.raises(ValueError, match=r"^positions must ascend within each image"):
+        SparseCodes(np.array([0, 2, 3]), np.array(positions), values, (1, 2, 2))
+    # The last of one image may lie behind the first of the next, with empty ones between them.
+    codes = SparseCodes(np.array([0, 0, 2, 2, 3, 3]), np.array([1, 3, 0]), values, (1, 2, 2))
+    assert codes.dense(range(5)).sum((1, 2, 3)).tolist() == [0, 2, 0, 1, 0]

@@ -931,3 +931,42 @@ def test_coefficients_that_are_sparse_in_some_axes_only_are_refused():
     for function in (csc.sparseness, lambda x: csc.prune(x, 0.1)):
         with pytest.raises(ValueError, match=r"^coefficients must be sparse in all axes"):
             function(maps.to_sparse(2))
+
+
+@pytest.mark.parametrize("solver", csc.SOLVERS)
+def test_sparse_coefficients_to_start_from_are_made_dense_a_batch_at_a_time(
+    problem, monkeypatch, solver
+):
+    images, atoms = problem
+    images = np.concatenate([images] * 3)
+    settings = {"max_iter": 5, "tol": 0, "sparse": True, "solver": solver}
+    first = csc.sparse_code(images, atoms, LAMBDA, **settings).coefficients
+    expected = csc.sparse_code(images, atoms, LAMBDA, start=first.to_dense(), **settings)
+    made = []
+    to_dense = torch.Tensor.to_dense
+    monkeypatch.setattr(
+        torch.Tensor, "to_dense", lambda x, *a, **k: made.append(len(x)) or to_dense(x, *a, **k)
+    )
+    settings |= {"start": first, "memory": 2 * 4 * first[0].numel()}
+    found = csc.sparse_code(images, atoms, LAMBDA, **settings)
+    assert max(made) == (1 if solver == "sporco" else 2)
+    np.testing.assert_allclose(found.objective, expected.objective, rtol=1e-5)
+    # In double precision, too, as long as single precision can compute with the numbers.
+    settings["start"] = first.double()
+    found = csc.sparse_code(images, atoms, LAMBDA, **settings)
+    np.testing.assert_allclose(found.objective, expected.objective, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"^start must be of magnitudes up to 4\.29e\+09"):
+        csc.sparse_code(images, atoms, LAMBDA, **settings | {"start": 1e12 * first.double()})
+
+
+@pytest.mark.parametrize("scale", [1e-17, 1e-21, 1e-30])
+def test_atoms_whose_squares_are_lost_are_refused(problem, scale):
+    images, atoms = problem
+    with pytest.raises(ValueError, match=r"^atoms must be zero or reach magnitudes of 1\.08e-16"):
+        csc.sparse_code(images, scale * atoms, LAMBDA * scale)
+    # One of them does no harm, and double precision holds them all.
+    mixed = np.concatenate([atoms, scale * atoms[:1]])
+    few = {"max_iter": 10, "tol": 0, "rho": 5.0}
+    found = csc.sparse_code(images, mixed, LAMBDA, **few)
+    expected = csc.sparse_code(images, atoms, LAMBDA, **few)
+    np.testing.assert_allclose(found.objective, expected.objective, rtol=1e-5)

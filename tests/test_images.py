@@ -194,7 +194,7 @@ def test_broken_npz(tmp_path, monkeypatch):
     whole = path.read_bytes()
     for data in (whole[:5000], b"", b"no archive", b"\x80\x04}q\x00."):
         path.write_bytes(data)
-        with pytest.raises(ValueError, match=r"a\.npz (cannot be read|holds Python objects)"):
+        with pytest.raises(ValueError, match=r"a\.npz (cannot be read|is no \.npz file)"):
             photographs(path)
     path.write_bytes(whole)
     monkeypatch.setattr(_images, "_MAX_ARRAY_BYTES", 24_000)

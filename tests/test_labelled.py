@@ -123,7 +123,7 @@ def test_npz_that_does_not_fit_together(tmp_path, change, message):
 
 
 def test_class_folders_take_turns_and_every_fifth_image_is_for_testing(tmp_path):
-    root = class_folders(tmp_path, {"ant": 11, "bee": 6, ".hidden": 9})
+    root = class_folders(tmp_path, {"ant": 11, "bee": 6, ".hidden": 9, "__MACOSX": 9})
     train, test = labelled_images(root, "train"), labelled_images(root, "test")
     assert train.classes == ("ant", "bee")
     assert told(test) == [(4, 0, 0), (4, 1, 1), (9, 0, 0)]

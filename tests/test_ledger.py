@@ -424,7 +424,8 @@ def laid(folder, book, **tolerances):
     text, differing = ledger.compare(
         folder, book / "results", claims=book / "claims.yml", **tolerances
     )
-    lines = text.splitlines()
+    # One word each.
+    lines = text.replace(ledger.NEEDS_DATA, "NEEDS").splitlines()
     assert lines[1].split() == ["claim", "value", "book", "here", "difference"]
     rows = [line.split() for line in lines[2:]]
     table = [row for row in rows if not row[0].endswith(":")]
@@ -482,13 +483,43 @@ def test_compare_counts_what_is_missing_on_either_side(book, tmp_path):
     _, rows, outcomes, differing = laid(tmp_path, book)
     assert rows == [
         ["c-one", "value", "-", "1", "-", "DIFFERS"],
-        ["c-three", "value", "1", "-", "-", "DIFFERS"],
+        ["c-three", "value", "1", "-", "-", "NEEDS"],
         ["c-two", "a", "1", "1", "+0", "same"],
         ["c-two", "b", "2", "-", "-", "DIFFERS"],
         ["c-two", "c", "-", "3", "-", "DIFFERS"],
     ]
     assert outcomes[0] == "c-one: not recorded in the book, holds here"
-    assert differing == 4
+    assert differing == 3
+
+
+def test_compare_does_not_count_what_needs_data_that_may_be_missing(book, tmp_path):
+    claims = book / "claims.yml"
+    entries = yaml.safe_load(claims.read_text(encoding="utf-8"))
+    entries[1]["needs_for"] = {"theirs": "an archive"}
+    claims.write_text(yaml.safe_dump(entries), encoding="utf-8")
+
+    def keep(folder, **values):
+        run = start(book, folder=folder)
+        ledger.record("c-two", values, run, claims=claims)
+        path = folder / "01_x.default.json"
+        _files.write_bytes(path, json.dumps({**vars(run), "folder": "", "rng": 0}).encode())
+
+    keep(book / "results", a=1.0, ours=2.0, theirs=3.0)
+    keep(tmp_path, a=1.0)
+    text, differing = ledger.compare(tmp_path, book / "results", claims=claims)
+    told = [line.split("  ")[-1].strip() for line in text.splitlines()[2:-1]]
+    assert told == ["same", "DIFFERS", ledger.NEEDS_DATA]
+    assert differing == 1
+    # What is there is compared all the same.
+    keep(tmp_path, a=1.0, ours=2.0, theirs=4.0)
+    assert ledger.compare(tmp_path, book / "results", claims=claims)[1] == 1
+
+
+@pytest.mark.parametrize("wrong", ["published", {"published": 1}, {1: "an archive"}])
+def test_what_some_values_need_is_named_in_words(book, wrong):
+    (book / "claims.yml").write_text(yaml.safe_dump([CLAIM | {"needs_for": wrong}]))
+    with pytest.raises(ValueError, match="claim c-one: "):
+        ledger.load_claims(book / "claims.yml")
 
 
 def test_results_in_the_repository_belong_to_known_claims_and_chapters():

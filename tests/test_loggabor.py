@@ -161,6 +161,11 @@ def test_narrow_text_atoms_at_the_highest_frequency_are_finite():
     assert np.isfinite(atom).all()
 
 
+def test_a_band_that_is_too_narrow_to_compute_is_refused():
+    with pytest.raises(ValueError, match=r"^bandwidth must be wider beside f0 1e\+130, got 1e-130"):
+        log_gabor(12, bandwidth=1e-130, f0=1e130, formula="text")
+
+
 def test_text_atoms_are_quadrature_in_phase():
     even, odd = (log_gabor(13, 0.3, 0.3, p, formula="text") for p in (0, np.pi / 2))
     np.testing.assert_allclose(even, even[::-1, ::-1], atol=1e-12)
@@ -214,16 +219,19 @@ def test_noise_of_five_percent_moves_them_little(relative_to, limit):
     assert (fit.r2 < 1).all()
 
 
-def test_noise_turns_the_narrowest_text_atoms_most():
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_turns_the_narrowest_text_atoms_most(seed):
     own = heterogeneous_dictionary("text")
     scale = np.sqrt((own.atoms**2).mean(axis=(1, 2), keepdims=True))
-    noise = np.random.default_rng(0).standard_normal(own.atoms.shape)
+    noise = np.random.default_rng(seed).standard_normal(own.atoms.shape)
     fit = fit_log_gabor(own.atoms + 0.05 * scale * noise, "text")
     errors = turn(fit.theta, own.theta)
     narrow = own.b_theta < np.deg2rad(5)
     assert 0 < narrow.sum() < len(narrow)
     assert errors[~narrow].max() < 1
-    assert errors[narrow].max() < 5
+    # The best fits of some are 3.5° away.
+    assert errors[narrow].max() < 1.5
+    assert np.rad2deg(np.abs(fit.b_theta - own.b_theta)).max() < 3
 
 
 def test_gain_sign_offset_and_shift_do_not_matter():

@@ -83,7 +83,7 @@ def _kill(command, due):
 def test_a_killed_sweep_loses_no_cell_and_a_change_runs_what_depends_on_it(
     tmp_path, record_property
 ):
-    folder = tmp_path / "sweep"
+    folder = tmp_path / "a sweep"
     _kill_sweep(folder, lambda _: list(folder.glob("cells/*.json")))
     # Kernels notice within a second that their parent is gone.
     time.sleep(2)
