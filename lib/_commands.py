@@ -11,8 +11,20 @@ import os
 import sys
 from pathlib import Path
 
-from lib import chapters, execution, pages, printing
-from lib.ledger import RESULTS, compare
+from lib import chapters, datasets, execution, pages, printing
+from lib.ledger import RESULTS, compare, load_claims
+
+
+def _missing():
+    """Data sets that some values need, and that are not at hand."""
+    wanted = {name for claim in load_claims().values() for name in (claim.needs_for or {}).values()}
+    missing = set()
+    for name in wanted:
+        try:
+            datasets.fetch(name)
+        except datasets.DataUnavailable:
+            missing.add(name)
+    return missing
 
 
 def describe(chapter):
@@ -89,7 +101,7 @@ def main(arguments=None):
         elif options.command == "colab":
             done = [_write_for_colab(name, options) for name in chapters.chapters()]
         elif options.command == "compare":
-            text, differing = compare(options.folder, RESULTS)
+            text, differing = compare(options.folder, RESULTS, missing=_missing())
             print(text)
             return 1 if differing else 0
         elif options.command == "execute":

@@ -112,7 +112,7 @@ def read_arrays(path):
             raise
         except Exception as error:  # readers raise whatever they stumble over
             if not zipfile.is_zipfile(path):
-                raise BadImage("is no .npz file") from error
+                raise BadImage("is no .npz file, or cut short") from error
             if "pickle" in str(error):
                 raise BadImage("holds Python objects (pickles), which are not loaded") from error
             raise BadImage(f"cannot be read ({error})") from error

@@ -174,8 +174,8 @@ def fit_one(grid, y, starts):
     # A lobe on the other side is the complex conjugate: the phase changes its sign.
     phase = -phase if turns % 2 else phase
     theta -= np.pi * turns
-    # But for rounding, π is 0.
-    theta, phase = (0.0, -phase) if theta >= np.pi - 1e-9 else (theta, phase)
+    # But for the steps of its derivatives, π is 0.
+    theta, phase = (0.0, -phase) if theta >= np.pi - 1e-6 else (theta, phase)
     phase = (phase + np.pi) % (2 * np.pi) - np.pi
     converged = best.success and not best.active_mask[:3].any()
     return theta, b_theta, phase, f0, shift, 1 - 2 * best.cost, converged

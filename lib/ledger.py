@@ -50,7 +50,7 @@ class Claim(NamedTuple):
     needs : str or None
         Data that may be missing, and without which the claim stays unmeasured.
     needs_for : dict of str to str or None
-        Such data without which some values are missing: by how their names start.
+        Data sets without which some values are missing: by how the names of these start.
     if_run : str or None
         What a run may leave out, and the claim with it.
     figure : str or None
@@ -73,9 +73,10 @@ class Claim(NamedTuple):
     rests_on: str | None = None
     needs_for: dict | None = None
 
-    def may_lack(self, value):
-        """Whether a value needs data that may be missing."""
-        return bool(self.needs) or value.startswith(tuple(self.needs_for or ()))
+    def lacks(self, value, missing):
+        """Whether a value needs one of the data sets that are missing."""
+        needs = (self.needs_for or {}).items()
+        return any(value.startswith(start) and name in missing for start, name in needs)
 
 
 class Verdict(NamedTuple):
@@ -322,7 +323,7 @@ def _at_paper_scale(claim, values, results):
     return REPORTED if claim.rule is None else NOT_AT_SCALE, outcome
 
 
-def compare(folder, reference=RESULTS, *, claims=CLAIMS, rtol=1e-3, atol=1e-9):
+def compare(folder, reference=RESULTS, *, missing=(), claims=CLAIMS, rtol=1e-3, atol=1e-9):
     """Lay results in a folder beside reference results of the same chapter.
 
     A preset that the reference does not have is laid beside its default results.
@@ -334,7 +335,8 @@ def compare(folder, reference=RESULTS, *, claims=CLAIMS, rtol=1e-3, atol=1e-9):
         then what the claims' rules make of both.
     differing : int
         Values of the same preset that differ by more than ``atol + rtol * |reference|`` or are
-        missing on one side, unless they need data that may be missing.
+        missing on one side. What is missing here for want of data does not count: `missing` names
+        the data sets that are not at hand.
 
     Raises
     ------
@@ -361,7 +363,7 @@ def compare(folder, reference=RESULTS, *, claims=CLAIMS, rtol=1e-3, atol=1e-9):
                 a, b = before.get(name), now.get(name)
                 both = a is not None and b is not None
                 agree = both and abs(b - a) <= atol + rtol * abs(a)
-                lacked = not both and claim in known and known[claim].may_lack(name)
+                lacked = b is None and claim in known and known[claim].lacks(name, missing)
                 differing += key == beside and not agree and not lacked
                 numbers = ("-" if x is None else f"{x:.6g}" for x in (a, b))
                 difference = f"{b - a:+.2g}" if both else "-"

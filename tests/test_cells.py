@@ -1,5 +1,6 @@
 """Cells of Table 1: kept, resumed, counted; and what is said of them."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -120,6 +121,15 @@ def test_a_network_that_reads_the_same_is_not_trained_twice(experiment, monkeypa
     monkeypatch.setattr(classify, "pruning_changes", lambda *_, **__: True)
     experiment.path(cell).unlink()
     assert experiment.run(cell) | {"seconds": 0} == again | {"seconds": 0}
+
+
+def test_results_of_other_settings_are_kept(experiment):
+    cell = Cell("code", "grey", 0.0, 42)
+    path = experiment.path(cell)
+    for change in ({"input_size": 10}, {"batch": 10}, {"train": experiment.test}):
+        assert dataclasses.replace(experiment, **change).path(cell) != path
+    # Grey pixels are not coded.
+    assert dataclasses.replace(experiment, size=24).path(cell) == path
 
 
 def test_a_network_on_multiplied_codes_reads_them_so(experiment):

@@ -472,10 +472,15 @@ def test_encode_names_the_image_that_scaling_makes_constant(tmp_path):
             classify.encode(images, np.ones((1, 3, 3)), "code", wrong, size=8)
 
 
-def test_a_checkpoint_is_a_file_of_a_training(digits, tmp_path):
+def test_a_checkpoint_is_a_file_of_a_training(digits, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"^checkpoint must be a file's path"):
         _train(digits, checkpoint=tmp_path)
     path = tmp_path / "state.pt"
+    _train(digits, checkpoint=path, epochs=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(classify, "NETWORK_VERSION", -1)
+        with pytest.raises(CheckpointError, match="must be of the same settings"):
+            _train(digits, checkpoint=path, epochs=1)
     for content in (b"not of torch", _saved([1]), _saved({"about": "nothing"})):
         path.write_bytes(hashlib.sha256(content).digest() + content)
         with pytest.raises(CheckpointError, match=r"^checkpoint "):

@@ -483,19 +483,19 @@ def test_compare_counts_what_is_missing_on_either_side(book, tmp_path):
     _, rows, outcomes, differing = laid(tmp_path, book)
     assert rows == [
         ["c-one", "value", "-", "1", "-", "DIFFERS"],
-        ["c-three", "value", "1", "-", "-", "NEEDS"],
+        ["c-three", "value", "1", "-", "-", "DIFFERS"],
         ["c-two", "a", "1", "1", "+0", "same"],
         ["c-two", "b", "2", "-", "-", "DIFFERS"],
         ["c-two", "c", "-", "3", "-", "DIFFERS"],
     ]
     assert outcomes[0] == "c-one: not recorded in the book, holds here"
-    assert differing == 3
+    assert differing == 4
 
 
-def test_compare_does_not_count_what_needs_data_that_may_be_missing(book, tmp_path):
+def test_compare_does_not_count_what_needs_data_that_are_not_at_hand(book, tmp_path):
     claims = book / "claims.yml"
     entries = yaml.safe_load(claims.read_text(encoding="utf-8"))
-    entries[1]["needs_for"] = {"theirs": "an archive"}
+    entries[1]["needs_for"] = {"theirs": "archive"}
     claims.write_text(yaml.safe_dump(entries), encoding="utf-8")
 
     def keep(folder, **values):
@@ -506,13 +506,16 @@ def test_compare_does_not_count_what_needs_data_that_may_be_missing(book, tmp_pa
 
     keep(book / "results", a=1.0, ours=2.0, theirs=3.0)
     keep(tmp_path, a=1.0)
-    text, differing = ledger.compare(tmp_path, book / "results", claims=claims)
+    missing = {"archive"}
+    text, differing = ledger.compare(tmp_path, book / "results", missing=missing, claims=claims)
     told = [line.split("  ")[-1].strip() for line in text.splitlines()[2:-1]]
     assert told == ["same", "DIFFERS", ledger.NEEDS_DATA]
     assert differing == 1
-    # What is there is compared all the same.
+    # With the data at hand it counts, and what is there is compared in any case.
+    assert ledger.compare(tmp_path, book / "results", claims=claims)[1] == 2
     keep(tmp_path, a=1.0, ours=2.0, theirs=4.0)
-    assert ledger.compare(tmp_path, book / "results", claims=claims)[1] == 1
+    found = ledger.compare(tmp_path, book / "results", missing=missing, claims=claims)
+    assert found[1] == 1
 
 
 @pytest.mark.parametrize("wrong", ["published", {"published": 1}, {1: "an archive"}])
